@@ -1,0 +1,91 @@
+"""Ranks as MPI processes: the only module that imports mpi4py."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from minilte.core.errors import BadInput
+from minilte.core.types import Array
+
+# what launchers tell a process about the size of its job, and what they are called
+LAUNCHERS = {"PMI_SIZE": "mpirun", "OMPI_COMM_WORLD_SIZE": "Open MPI's mpirun", "SLURM_STEP_NUM_TASKS": "srun"}
+
+
+def promised() -> tuple[int, str]:
+    """(ranks that a launcher says it started, its name); (1, "") without a launcher."""
+    told = [(int(os.environ[name]), who) for name, who in LAUNCHERS.items() if os.environ.get(name, "").isdigit()]
+    return max(told, default=(1, ""))
+
+
+def connect():
+    """The transport of the job this process belongs to, or None where no MPI library is found and none is needed.
+
+    Raises BadInput when a launcher started several processes that cannot see each other.
+    """
+    ranks, launcher = promised()
+    if ranks > (os.cpu_count() or 1):
+        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")  # idle ranks must not eat the cores of busy ones
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as trouble:  # no mpi4py; or mpi4py without a library
+        if ranks > 1:
+            raise BadInput(
+                f"{launcher} started {ranks} processes, but mpi4py finds no MPI library ({first_line(trouble)}); "
+                "install one, e.g. pip install 'minilte[mpi]'"
+            ) from trouble
+        return None
+    if (size := MPI.COMM_WORLD.size) != ranks and ranks > 1:
+        raise BadInput(
+            f"{launcher} started {ranks} processes, but each sees a job of {size}: the launcher and "
+            f"{MPI.Get_library_version().splitlines()[0].strip()} do not belong together; use that library's own "
+            "mpirun (under srun: --mpi=pmi2 or pmix)"
+        )
+    return MPIRank(MPI)
+
+
+def first_line(trouble: Exception) -> str:
+    """The first line of an exception's text, without its final stop."""
+    return (str(trouble).strip().splitlines() or [type(trouble).__name__])[0].rstrip(".")
+
+
+class MPIRank:
+    """The transport of one MPI rank. Collectives are polled, so that Python can still answer a signal."""
+
+    def __init__(self, MPI):
+        self.MPI, self.world = MPI, MPI.COMM_WORLD
+        self.rank, self.size = self.world.rank, self.world.size
+
+    def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
+        """Every rank's bytes, one after the other."""
+        everything = np.empty(sum(counts), np.uint8)
+        self._finish(self.world.Iallgatherv([mine, self.MPI.BYTE], [everything, list(counts), self.MPI.BYTE]))
+        return everything
+
+    def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
+        """What each rank has for this one."""
+        out, arrived = np.concatenate(list(parts)), np.empty(sum(counts), np.uint8)
+        send = [out, [part.nbytes for part in parts], self.MPI.BYTE]
+        self._finish(self.world.Ialltoallv(send, [arrived, list(counts), self.MPI.BYTE]))
+        return np.split(arrived, np.cumsum(counts)[:-1])
+
+    def objects(self, mine) -> list:
+        """Every rank's object, by rank."""
+        return self.world.allgather(mine)
+
+    def to_root(self, mine) -> list | None:
+        """Every rank's object on rank 0."""
+        return self.world.gather(mine)
+
+    def abort(self, code: int) -> None:
+        """End every rank of the job now."""
+        time.sleep(0.05)  # or the line just written may be lost on its way through the launcher
+        self.world.Abort(code)
+
+    def _finish(self, request) -> None:
+        """Wait for a collective with a short growing sleep: kinder to 8 ranks on 2 cores than to spin."""
+        pause = 0.0
+        while not request.Test():
+            time.sleep(pause)
+            pause = min(pause + 2e-5, 1e-3)

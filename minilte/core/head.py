@@ -1,0 +1,73 @@
+"""A head inside LTE: what it sees of the main weights, what it trains, and its T local steps."""
+
+from minilte.core import models, optim, tree
+from minilte.core.types import Adapted, Head, Linear, Main, Task, Tree, Weights
+
+
+def replica_of(weights: Weights, adapted) -> Weights:
+    """What a head trains beside its adapters: all of `weights` but the matrices that have an adapter."""
+    return {
+        name: Linear(None, layer.c) if name in adapted else layer for name, layer in weights.items()
+    }
+
+
+def overlay(weights: Weights, replica: Weights) -> Weights:
+    """`weights` with every array that `replica` holds in its place; an empty replica changes nothing."""
+    return {
+        name: type(layer)(*(old if new is None else new for old, new in zip(layer, replica[name])))
+        if name in replica
+        else layer
+        for name, layer in weights.items()
+    }
+
+
+def seen(weights: Weights, head: Head, scales: dict[str, float]) -> dict:
+    """The network's parameters as the head computes with them: W - s V + s B A, and its own replicas.
+
+    At full scale s, not s / N: the 1/N of MHLoRA is in the merge (METHOD 2).
+    """
+    layers = overlay(weights, head.replica)
+    for name, now in head.now.items():
+        then = None if head.then is None else head.then[name]
+        layers[name] = Adapted(*layers[name], scales[name], now, then)
+    return layers
+
+
+def trained_grads(grads: dict, trained: tuple) -> tuple:
+    """The gradient of (now, replica) out of the gradients of all layers; what is not trained is left out."""
+    now, replica = trained
+    mine = {name: grads[name].now for name in now}
+    rest = {name: Linear(None, grads[name].c) if name in now else grads[name] for name in replica}
+    return tree.map(lambda _, grad: grad, trained, (mine, rest))
+
+
+def local_steps(task: Task, scales: dict[str, float], share: float, main: Main, head: Head, start: int, stop: int) -> Head:
+    """Steps start … stop-1 of one head on its own batches, with its own optimizer; the main weights stay.
+
+    `share` scales the gradient: 1 for the mean over the head's own shard (METHOD 3, loss reduction `shard`).
+    """
+    (now, replica, opt), losses = (head.now, head.replica, head.opt), []
+    for step in range(start, stop):
+        x, y = task.batch(head.index, step)
+        params = seen(main.weights, head._replace(now=now, replica=replica), scales)
+        loss, grads = models.loss_and_grads(task.net, params, x, y, share)
+        grads = optim.clip(trained_grads(grads, (now, replica)), task.clip)
+        (now, replica), opt = task.optimizer.update((now, replica), grads, opt, task.rate(step))
+        losses.append(loss)
+    return head._replace(now=now, replica=replica, opt=opt, loss=sum(losses) / len(losses))
+
+
+def reset(task: Task, head: Head, how: str, fresh: Tree, optimizer: bool) -> Head:
+    """What a head does after a merge (METHOD 3).
+
+    "none": V <- B A, all else stays. "b": B <- 0, V <- 0, A stays. "ab": A is redrawn too (`fresh`).
+    `optimizer` also forgets the optimizer state.
+    """
+    if how == "none":
+        now, then = head.now, head.now
+    else:
+        A_from = fresh if how == "ab" else head.now
+        now = {name: pair._replace(A=A_from[name].A, B=0 * pair.B) for name, pair in head.now.items()}
+        then = None
+    opt = task.optimizer.init((now, head.replica)) if optimizer else head.opt
+    return head._replace(now=now, then=then, opt=opt)

@@ -1,0 +1,87 @@
+"""LoRA-the-Explorer: the loop of Algorithm 1, and the parts that make it LTE.
+
+The loop names heads, never ranks: how many processes hold them is the communicator's affair. Other methods are other
+choices of parts for the same loop (`minilte.baselines`).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from minilte.core import tree
+from minilte.core.head import local_steps, replica_of, reset
+from minilte.core.lora import Plan, refuse_dead
+from minilte.core.merge import merged
+from minilte.core.types import Comm, Head, Main, Method, Round, Rounds, Sent, Task, Tree
+
+
+def rounds(method: Method, comm: Comm, main: Tree, heads: Sequence[Tree], steps: int, start: int = 0) -> Rounds:
+    """Train from step `start` to `steps`, yielding a Round after every merge.
+
+    The last round may be shorter than T and always merges. Nothing passed in is changed in place.
+    """
+    while start < steps:
+        stop = min(start - start % method.every + method.every, steps)
+        heads = comm.each(lambda head: method.local(main, head, start, stop), heads)  # T local steps, no talk
+        sent, losses = method.exchange(comm, heads)  # what travels, in head order
+        main = method.merge(main, sent, stop)  # W <- W + sum_n w_n s_n (B_n A_n - V_n)
+        heads = [method.restart(main, head, stop) for head in heads]  # V_n <- B_n A_n, or a reset
+        start = stop
+        yield Round(stop, main, heads, losses)
+
+
+def lte(
+    task: Task,
+    plan: Plan,
+    every: int = 10,
+    reset_mode: str = "none",
+    reset_optimizer: bool = False,
+    reduction: str = "shard",
+    replicas: str = "average",
+    w: Sequence[float] | None = None,
+) -> Method:
+    """The parts of LTE (METHOD 3): every head T = `every` local steps on its own data, then a merge of factors.
+
+    reset_mode: "none" (V_n <- B_n A_n), "b" or "ab". reduction: "shard", each head's loss is the mean over its own
+    shard, or "batch", its part of the whole batch's mean. replicas: "average" or "frozen". w: the heads' shares in a
+    merge, 1/N each by default.
+    """
+    heads = len(plan.ranks)
+    w = [1 / heads] * heads if w is None else list(w)
+    adapted = plan.ranks[0]
+    replica = replica_of(task.weights, adapted) if replicas == "average" else {}
+    start = [tree.blank(plan.shape(n)) if reset_mode == "none" else None for n in range(heads)]  # V = 0
+    like = [Sent(tree.blank(plan.shape(n)), tree.blank(replica)) for n in range(heads)]
+
+    def enter(n):
+        now = plan.draw(n, 0)
+        refuse_dead(now)
+        return Head(n, now, start[n], replica, task.optimizer.init((now, replica)))
+
+    def local(main, head, start, stop):
+        share = task.shares[head.index] if reduction == "batch" else 1.0
+        return local_steps(task, plan.scales[head.index], share, main, head, start, stop)
+
+    def exchange(comm: Comm, heads):
+        return comm.gather([Sent(head.now, head.replica) for head in heads], like, [head.loss for head in heads])
+
+    def merge(main, sent, _):
+        then = tuple(head.now for head in sent) if reset_mode == "none" else None
+        return Main(merged(main.weights, sent, main.then, plan.scales, w), then)
+
+    def restart(main, head, step):
+        fresh = plan.draw(head.index, step) if reset_mode == "ab" else None
+        if replicas == "average":
+            head = head._replace(replica=replica_of(main.weights, adapted))
+        return reset(task, head, reset_mode, fresh, reset_optimizer)
+
+    return Method(
+        every=every,
+        begin=lambda: Main(task.weights, tuple(start) if reset_mode == "none" else None),
+        enter=enter,
+        local=local,
+        exchange=exchange,
+        merge=merge,
+        restart=restart,
+        params=lambda main: main.weights,
+        dense=lambda main: main.weights,
+    )

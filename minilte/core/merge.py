@@ -1,0 +1,50 @@
+"""The merge: many low-rank changes become one change of the main weights."""
+
+from collections.abc import Sequence
+
+from minilte.core import tree
+from minilte.core.head import overlay
+from minilte.core.layers import change
+from minilte.core.lora import stack
+from minilte.core.types import Adapters, Array, Sent, Tree, Weights
+
+
+def merged(
+    weights: Weights,
+    sent: Sequence[Sent],
+    then: Sequence[Adapters] | None,
+    scales: Sequence[dict[str, float]],
+    w: Sequence[float],
+) -> Weights:
+    """W <- W + sum_n w_n s_n (B_n A_n - V_n) in every adapted layer; replicas are averaged with the same w_n.
+
+    All heads' factors are stacked first, so a layer costs one product of m x R by R x n and O(mn) memory, never an
+    m x n matrix a head (law L5; METHOD 3).
+    """
+    layers = overlay(weights, mean([head.replica for head in sent], w))
+    for name in sent[0].now:
+        moves = [
+            head.now[name] if then is None else change(head.now[name], then[n][name]) for n, head in enumerate(sent)
+        ]
+        total = stack(moves, [w_n * s[name] for w_n, s in zip(w, scales, strict=True)])
+        layers[name] = layers[name]._replace(W=plus_product(weights[name].W, total.B, total.A))
+    return layers
+
+
+def plus_product(W: Array, B: Array, A: Array) -> Array:
+    """W + B A, as a new array.    (m,n),(m,R),(R,n)->(m,n)"""
+    new = B @ A
+    new += W
+    return new
+
+
+def mean(trees: Sequence[Tree], w: Sequence[float]) -> Tree:
+    """sum_n w_n tree_n, added in head order so that the bits do not depend on who adds."""
+
+    def add(*leaves):
+        total = w[0] * leaves[0]
+        for w_n, leaf in zip(w[1:], leaves[1:], strict=True):
+            total += w_n * leaf
+        return total
+
+    return tree.map(add, *trees)

@@ -1,0 +1,18 @@
+"""Random streams keyed by purpose, so that nothing depends on which rank draws first.
+
+A stream is `Philox(SeedSequence(seed, spawn_key=(purpose, a, b)))`. The key always has three words:
+`SeedSequence((5, 7, 0))` equals `SeedSequence((5, 7))`, so keys of varying length could collide.
+"""
+
+import numpy as np
+
+PURPOSES = ("weights", "adapter", "batch", "split", "synthetic", "noise", "check")
+
+
+def stream(seed: int, purpose: str, a: int = 0, b: int = 0) -> np.random.Generator:
+    """The generator of (seed, purpose, a, b); a and b are usually head and step.
+
+    Raises ValueError for a purpose that is not in `PURPOSES`.
+    """
+    key = (PURPOSES.index(purpose), a, b)
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))

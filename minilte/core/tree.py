@@ -1,0 +1,84 @@
+"""Trees: arrays nested in NamedTuples, tuples and dicts, with None where there is nothing.
+
+A dict keeps its order of insertion, so the leaves of equal trees always come in the same order.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from minilte.core.types import Array, Tree
+
+
+def children(tree: Tree) -> Iterator[tuple[str, Tree]]:
+    """(key, subtree) of one level: field names, dict keys, or positions."""
+    if isinstance(tree, dict):
+        yield from tree.items()
+    elif hasattr(tree, "_fields"):
+        yield from zip(tree._fields, tree)
+    else:
+        yield from ((str(i), sub) for i, sub in enumerate(tree))
+
+
+def map(f: Callable, tree: Tree, *rest: Tree) -> Tree:
+    """f over the leaves of `tree` and the leaves at the same places of `rest`; None stays None."""
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {key: map(f, sub, *(other[key] for other in rest)) for key, sub in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        subs = [map(f, *level) for level in zip(tree, *rest, strict=True)]
+        return type(tree)(*subs) if hasattr(tree, "_fields") else type(tree)(subs)
+    return f(tree, *rest)
+
+
+def named(tree: Tree, path: str = "") -> Iterator[tuple[str, Array]]:
+    """(dotted path, leaf) of every leaf, in order."""
+    if tree is None:
+        return
+    if not isinstance(tree, (dict, tuple, list)):
+        yield path, tree
+        return
+    for key, sub in children(tree):
+        yield from named(sub, f"{path}.{key}" if path else key)
+
+
+def leaves(tree: Tree) -> list[Array]:
+    """All leaves, in order."""
+    return [leaf for _, leaf in named(tree)]
+
+
+def size(tree: Tree) -> int:
+    """How many numbers the tree holds."""
+    return sum(math.prod(np.shape(leaf)) for leaf in leaves(tree))
+
+
+def nbytes(tree: Tree) -> int:
+    """How many bytes its numbers take."""
+    return sum(leaf.nbytes for leaf in leaves(tree))
+
+
+def pack(tree: Tree, dtype: np.dtype) -> Array:
+    """All leaves one after the other, as one contiguous vector (a copy)."""
+    parts = [np.ravel(leaf) for leaf in leaves(tree)]
+    return np.concatenate(parts, dtype=dtype) if parts else np.empty(0, dtype)
+
+
+def unpack(flat: Array, like: Tree) -> Tree:
+    """The inverse of `pack`: the shapes come from `like`, the numbers are views into `flat`."""
+    start = 0
+
+    def take(leaf):
+        nonlocal start
+        stop = start + math.prod(leaf.shape)
+        view = flat[start:stop].reshape(leaf.shape)
+        start = stop
+        return view
+
+    return map(take, like)
+
+
+def blank(tree: Tree) -> Tree:
+    """A tree of the same shapes and dtypes that takes no memory: a template for `unpack`."""
+    return map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), tree)

@@ -1,0 +1,69 @@
+"""Which samples a head sees at a step: a pure function of (seed, head, step), so the same for any rank count.
+
+The training set is read as one endless sequence, a fresh permutation of it after another. The cumulative
+batch of step t is the places t b to (t + 1) b - 1 of that sequence. So every sample comes once an epoch, and
+the batch does not depend on the number of heads: N heads together see what one head would (law L11).
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from minilte.core.errors import BadInput
+from minilte.core.random import stream
+from minilte.core.types import Array
+from minilte.data.dataset import Dataset
+
+HEAD_DATA = ("own", "same")
+
+
+def batches(data: Dataset, batch: int, heads: int, seed: int, head_data: str = "own"
+            ) -> Callable[[int, int], tuple[Array, Array]]:
+    """The function (head, step) -> (x, y) that takes `block`'s samples out of the training set.
+
+    Raises BadInput as `block` does, at once.
+    """
+    n_train = len(data.x_train)
+    _check(n_train, batch, heads, head_data)
+
+    def samples(head: int, step: int) -> tuple[Array, Array]:
+        rows = block(n_train, batch, heads, head, step, seed, head_data)
+        return data.x_train[rows], data.y_train[rows]
+
+    return samples
+
+
+def block(n_train: int, batch: int, heads: int, head: int, step: int, seed: int,
+          head_data: str = "own") -> Array:
+    """Indices into the training set for one head at one step.
+
+        own    the head's block of `np.array_split` of the cumulative batch; in head order they are the whole
+        same   the whole cumulative batch
+
+    Raises BadInput for a batch above the training set, or too small to give each head a sample.
+    """
+    _check(n_train, batch, heads, head_data)
+    epoch, start = divmod(step * batch, n_train)
+    whole = _permutation(seed, epoch, n_train)[start:start + batch]
+    if len(whole) < batch:  # the rest opens the next epoch; one is enough, since batch <= n_train
+        whole = np.concatenate([whole, _permutation(seed, epoch + 1, n_train)[:batch - len(whole)]])
+    return whole if head_data == "same" else np.array_split(whole, heads)[head]
+
+
+@lru_cache(maxsize=4)  # heads run in threads: two that miss at once draw the same permutation
+def _permutation(seed: int, epoch: int, n_train: int) -> Array:
+    order = stream(seed, "batch", epoch).permutation(n_train)
+    order.flags.writeable = False  # it is shared
+    return order
+
+
+def _check(n_train: int, batch: int, heads: int, head_data: str) -> None:
+    if head_data not in HEAD_DATA:
+        raise BadInput(f"head data {head_data!r}, expected {' or '.join(HEAD_DATA)}")
+    if heads < 1:
+        raise BadInput(f"heads {heads}, expected at least 1")
+    least = heads if head_data == "own" else 1
+    if not least <= batch <= n_train:
+        raise BadInput(f"batch {batch} for {heads} heads with {head_data} data, expected {least} to {n_train}"
+                       " (one sample a head, the size of the training set)")

@@ -1,0 +1,78 @@
+"""The arrays of an .npz file, read without trusting it.
+
+`np.load` is not used: it allocates what an array's own header claims, and of a file that it cannot read it
+advises `allow_pickle`. Here an array must be exactly as long as its header and the zip directory say, and
+objects (pickles) are refused unread.
+"""
+
+import io
+import math
+import zipfile
+from typing import BinaryIO
+
+import numpy as np
+
+from minilte.core.errors import BadInput
+from minilte.core.types import Array
+from minilte.data.files import LIMIT, opened, reason, shown
+
+PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes; lzma may ask for undeclared memory
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def arrays(path: str, choices: tuple[set[str], ...]) -> dict[str, Array]:
+    """All arrays by name, once the names are one of `choices` and their declared sizes stay under `LIMIT`.
+
+    Raises BadInput, naming the file and the array.
+    """
+    where = shown(path)
+    with opened(path) as stream:
+        members = _unpacked(stream, where, choices)
+    return {name: _array(data, f"{where}: array {name}") for name, data in members.items()}
+
+
+def _unpacked(stream: BinaryIO, where: str, choices: tuple[set[str], ...]) -> dict[str, bytes]:
+    """The bytes of every member; `zipfile` compares their checksums."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = archive.infolist()
+            _admit(members, where, choices)
+            # read(n): without a number, zipfile unpacks up to 2 GiB of a member that declares less
+            return {_name(m): archive.open(m).read(m.file_size) for m in members}
+    except (BadInput, OSError):
+        raise
+    except Exception as error:  # BadZipFile, zlib.error, and four built-in kinds in a fuzz
+        raise BadInput(f"{where}: not an .npz file or damaged: {reason(error)}") from error
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
+
+
+def _admit(members: list[zipfile.ZipInfo], where: str, choices: tuple[set[str], ...]) -> None:
+    """Refuse by the directory alone, before anything is unpacked."""
+    names = [_name(m) for m in members]
+    if set(names) not in choices or len(set(names)) < len(names):
+        expected = ", or ".join(" ".join(sorted(choice)) for choice in choices)
+        raise BadInput(f"{where}: holds the arrays {names!r:.200}, expected {expected}")
+    declared = sum(m.file_size for m in members)
+    if declared > LIMIT:
+        raise BadInput(f"{where}: declares {declared} bytes, expected at most {LIMIT}")
+    if any(m.compress_type not in PLAIN or m.flag_bits & 1 for m in members):
+        raise BadInput(f"{where}: encrypted, or packed as NumPy never does: expected the output of np.savez")
+
+
+def _array(data: bytes, where: str) -> Array:
+    """The array of one .npy file."""
+    head = io.BytesIO(data)
+    try:
+        shape, fortran, dtype = HEADERS[np.lib.format.read_magic(head)](head)
+    except Exception as error:  # NumPy lets through what ast, tokenize and its own dtype parser raise
+        raise BadInput(f"{where} has a header that NumPy cannot read: save it again with np.savez") from error
+    if dtype.kind not in "biuf":
+        raise BadInput(f"{where} has dtype {dtype.name}, expected integers or floats: convert it first")
+    start = head.tell()
+    if min(shape, default=1) < 1 or len(data) - start != math.prod(shape) * dtype.itemsize:
+        raise BadInput(f"{where} has {len(data) - start} bytes of data, its header claims shape {shape} of"
+                       f" {dtype.name}: expected the same, and not none")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")

@@ -1,0 +1,58 @@
+"""What a run cost: bytes sent and bytes held, each beside what full-rank data parallel training needs."""
+
+import math
+
+from minilte.comm.ranks import Ranks
+from minilte.comm.traffic import all_to_all, ring
+from minilte.core import tree
+from minilte.core.types import Head, Tree
+from minilte.runs.build import Parts
+
+
+def bytes_sent(comm: Ranks, parts: Parts, here: int, steps: int) -> dict:
+    """Payload bytes by rank and in all, counted; and by formula what dense gradients would have cost the same ranks.
+
+    Every rank calls. Evaluation, agreement and checkpoints are not training traffic and are left out.
+    """
+    by_rank = comm.transport.objects(here)
+    dense = tree.nbytes(parts.task.weights) * steps
+    return {
+        "per_rank": by_rank,
+        "total": sum(by_rank),
+        "full_rank_ring": ring(comm.size, dense),
+        "full_rank_all_to_all": all_to_all(comm.size, dense),
+    }
+
+
+def memory(parts: Parts, main: Tree, head: Tree) -> dict:
+    """Bytes that a worker with one head holds between steps, and what a full-rank worker would hold."""
+    lte = isinstance(head, Head)
+    trained = (head.now, head.replica) if lte else main.trained
+    weights = tree.nbytes(parts.task.weights)
+    own = trained is not parts.task.weights and not same_shapes(trained, parts.task.weights)
+    held = {
+        "weights": weights,
+        "adapters": tree.nbytes(trained) if own else 0,
+        "merged_factors": tree.nbytes(main.then) if lte else 0,
+        "gradients": tree.nbytes(trained),
+        "optimizer": tree.nbytes(head.opt if lte else main.opt),
+    }
+    state = tree.nbytes(parts.task.optimizer.init(parts.task.weights))
+    return {**held, "total": sum(held.values()), "full_rank_total": 2 * weights + state}
+
+
+def same_shapes(a: Tree, b: Tree) -> bool:
+    """Do two trees have the same paths and shapes?"""
+    return [(path, leaf.shape) for path, leaf in tree.named(a)] == [(path, leaf.shape) for path, leaf in tree.named(b)]
+
+
+def parameters(parts: Parts) -> int:
+    """M, the numbers of the dense network."""
+    return tree.size(parts.task.weights)
+
+
+def human(count: float) -> str:
+    """1234567 -> "1.2 MB"; powers of ten."""
+    units = ("B", "kB", "MB", "GB", "TB", "PB")
+    power = min(len(units) - 1, int(math.log10(count) // 3)) if count >= 1 else 0
+    return f"{count / 1000**power:.{0 if power == 0 else 1}f} {units[power]}"

@@ -1,0 +1,82 @@
+"""Training from Python: NumPy in, NumPy out, no files and no MPI needed."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minilte.core import models
+from minilte.core.errors import BadInput
+from minilte.core.types import Array, Weights
+from minilte.data.dataset import Dataset, Scaling, unscaled
+from minilte.runs import folder
+from minilte.runs.build import all_widths, make_net
+from minilte.runs.checkpoint import State
+from minilte.runs.config import Config
+from minilte.runs.machine import one_blas_thread
+from minilte.runs.session import Record, advance, first_state, open_session
+from minilte.runs.weights import read_tensors, read_weights
+
+
+def rounds(config: Config, data: Dataset | None = None) -> Iterator[Record]:
+    """Train, yielding a Record at the start and after every merge. Raises BadInput or Diverged.
+
+        for record in ml.rounds(ml.Config(steps=100)):
+            print(record.step, record.test_accuracy)
+    """
+    session = open_session(config, data=data)
+    for record, _ in advance(session, first_state(session)):
+        yield record
+
+
+class Result(NamedTuple):
+    """A trained network: its main weights and how they came about."""
+
+    config: Config
+    net: models.Network
+    weights: Weights  # one dense matrix a layer
+    scaling: Scaling  # of the inputs, measured on the training set
+    records: list[Record]
+
+    def predict(self, x: Array) -> Array:
+        """Outputs for inputs in their own unit: class scores, or regression values.    (b,n)->(b,m)"""
+        with one_blas_thread():
+            return models.forward(self.net, self.weights, self._scaled(x))[0]
+
+    def evaluate(self, x: Array, y: Array) -> tuple[float, float | None]:
+        """Mean loss, and accuracy (None for a regression), on inputs in their own unit.    (b,n),(b)->(),()"""
+        with one_blas_thread():
+            return models.evaluate(self.net, self.weights, self._scaled(x), np.asarray(y))
+
+    def _scaled(self, x: Array) -> Array:
+        x = np.asarray(x)
+        first = next(iter(self.weights.values())).W
+        if x.ndim < 2 or x.shape[-1] != first.shape[1]:
+            raise BadInput(f"x: expected rows of {first.shape[1]} features, got shape {x.shape}")
+        return self.scaling.apply(x, first.dtype)
+
+
+def fit(config: Config, data: Dataset | None = None) -> Result:
+    """Train to the end; `data` stands in for what config.data names. Raises BadInput or Diverged."""
+    session = open_session(config, data=data)
+    state, records = first_state(session), []
+    for record, state in advance(session, state):
+        records.append(record)
+    parts = session.parts
+    return Result(config, parts.task.net, parts.method.dense(state.main), parts.data.scaling or unscaled(parts.data.inputs), records)
+
+
+def load(run: str | Path) -> Result:
+    """The result of a finished run, from its folder. Raises BadInput naming the file that is missing or wrong."""
+    path = Path(run)
+    config = Config(**folder.read_json(path / "config.json"))
+    summary = folder.read_json(path / "summary.json")
+    net = make_net(config, summary["inputs"], summary["outputs"], summary["classes"])
+    widths = all_widths(config, summary["inputs"], summary["outputs"])
+    like = models.init_weights(net, widths, config.seed, config.dtype, config.bias)
+    weights = read_weights(path / "final.safetensors", like)
+    stored = read_tensors(path / "final.safetensors")
+    records = [Record(**line) for line in folder.read_lines(path / "metrics.jsonl")]
+    return Result(config, net, weights, Scaling(stored["input.mean"], stored["input.deviation"]), records)

@@ -1,0 +1,162 @@
+"""The settings of a run: one flat, frozen, validated dataclass. Flags, TOML files and `ml.Config(...)` all end here."""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+
+from minilte.core.errors import BadInput
+from minilte.core.layers import ACTIVATIONS
+from minilte.core.lora import INITS
+from minilte.core.schedules import SHAPES
+
+LARGEST_SCALE = 1e6  # of an adapter; the paper's largest alpha at rank 1 is 8192
+
+
+def knob(default, help, **bounds):
+    """A field with its help text and bounds: least, above, most, below, choices."""
+    return field(default=default, metadata={"help": help, **bounds})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the numbers of a run. Raises BadInput, naming the field, when it is created."""
+
+    # data
+    data: str = knob("fashion-mini", "fashion-mini, fashion-mnist, least-squares, or a path: folder of IDX, .npz, .csv")
+    data_dir: str = knob("", "folder of fashion-mnist; default $MINILTE_DATA, then where Debian puts it")
+    inputs: int = knob(32, "least-squares: inputs n", least=1, most=100_000)
+    outputs: int = knob(32, "least-squares: outputs m", least=1, most=100_000)
+    samples: int = knob(4096, "least-squares: training samples", least=1, most=100_000_000)
+    spectrum: str = knob("flat", "least-squares: singular values of the target", choices=("flat", "gaussian"))
+    target_rank: int = knob(0, "least-squares: rank of the target; 0 for full", least=0)
+    noise: float = knob(0.0, "least-squares: deviation of the noise", least=0.0)
+    # network
+    model: str = knob("mlp", "mlp; linear (one layer) or deep-linear, without activation",
+                      choices=("mlp", "linear", "deep-linear"))
+    widths: tuple[int, ...] = knob((256, 256), "hidden widths, as 256,256", least=1, most=1_000_000)
+    activation: str = knob("relu", "between the layers of an mlp", choices=tuple(n for n in ACTIVATIONS if n != "identity"))
+    norm: bool = knob(False, "layer norm before each activation")
+    bias: bool = knob(True, "biases in the dense layers")
+    label_smoothing: float = knob(0.0, "of the cross-entropy's targets", least=0.0, below=1.0)
+    # method
+    method: str = knob("lte", "full (data parallel), lora, mhlora, lte", choices=("full", "lora", "mhlora", "lte"))
+    heads: int = knob(8, "heads N, the workers among which the batch is split", least=1, most=100_000)
+    rank: int = knob(32, "rank r of every adapter; a layer uses min(rank, m, n)", least=1)
+    head_ranks: tuple[int, ...] = knob((), "a rank for each head, as 32,32,8,8; overrides --rank", least=1)
+    layer_ranks: tuple[str, ...] = knob((), "ranks of single layers, as layer1=64,layer3=4; override the others")
+    adapt: tuple[str, ...] = knob((), "names of the layers that get adapters, as layer1,layer2; default all")
+    alpha: float = knob(2048.0, "numerator of the scale s", above=0.0)
+    scaling: str = knob("rank", "s = alpha / rank, or alpha / sqrt(rank)", choices=("rank", "sqrt-rank"))
+    init: str = knob("bernstein", "how A starts (B starts at zero)", choices=tuple(INITS))
+    head_init: str = knob("own", "A of its own for each head, or the same for all", choices=("own", "same"))
+    head_data: str = knob("own", "each head its block of the batch, or all the whole batch", choices=("own", "same"))
+    merge_every: int = knob(10, "T, local steps between merges (lte)", least=1)
+    reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
+    reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
+    loss_reduction: str = knob("shard", "a head's loss: mean over its shard, or its part of the batch's mean",
+                               choices=("shard", "batch"))
+    replicas: str = knob("average", "biases and norms: trained and averaged at merges, or frozen",
+                         choices=("average", "frozen"))
+    # optimisation
+    optimizer: str = knob("adamw", "of every head", choices=("adamw", "sgd"))
+    lr: float = knob(1e-3, "largest learning rate", above=0.0)
+    momentum: float = knob(0.0, "of sgd", least=0.0, below=1.0)
+    nesterov: bool = knob(False, "Nesterov's form of the momentum")
+    beta1: float = knob(0.9, "of adamw", least=0.0, below=1.0)
+    beta2: float = knob(0.999, "of adamw", least=0.0, below=1.0)
+    eps: float = knob(1e-8, "of adamw", above=0.0)
+    weight_decay: float = knob(0.0, "coupled for sgd, decoupled for adamw", least=0.0)
+    clip: float = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
+    schedule: str = knob("cosine", "of the learning rate after the warm-up", choices=tuple(SHAPES))
+    warmup: float = knob(0.05, "fraction of the steps with a rising rate", least=0.0, most=1.0)
+    batch: int = knob(512, "samples a step, over all heads together", least=1)
+    steps: int = knob(400, "local steps of every head", least=0)
+    # the run
+    eval_every: int = knob(0, "steps between evaluations, rounded up to merges; 0: a twentieth of the run", least=0)
+    save_every: int = knob(0, "steps between checkpoints, rounded up to merges; 0: a tenth of the run", least=0)
+    seed: int = knob(0, "of everything random", least=0, below=2**63)
+    dtype: str = knob("float32", "of all arithmetic", choices=("float32", "float64"))
+    init_from: str = knob("", "start from the weights in this .safetensors file")
+    versus: str = knob("none", "train this baseline too, on the same samples", choices=("none", "full"))
+
+    def __post_init__(self):
+        for knob_ in dataclasses.fields(self):
+            object.__setattr__(self, knob_.name, checked(knob_, getattr(self, knob_.name)))
+        self.check_together()
+
+    def check_together(self):
+        """What no single field can know. Raises BadInput."""
+        if self.head_ranks and len(self.head_ranks) != self.heads:
+            raise BadInput(f"head-ranks: expected one for each of {self.heads} heads, got {len(self.head_ranks)}")
+        least = min(self.head_ranks or (self.rank,))
+        if (s := self.alpha / (least if self.scaling == "rank" else math.sqrt(least))) > LARGEST_SCALE:
+            raise BadInput(f"alpha: expected alpha / {self.scaling} of at most {LARGEST_SCALE:g}, got {s:g}")
+        if self.batch < self.heads and self.head_data == "own":
+            raise BadInput(f"batch: expected at least one sample for each of {self.heads} heads, got {self.batch}")
+        if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
+            raise BadInput("nesterov: expected --optimizer sgd and a --momentum above 0")
+
+    @property
+    def eval_steps(self) -> int:
+        """Steps between evaluations."""
+        return self.eval_every or max(1, self.steps // 20)
+
+    @property
+    def save_steps(self) -> int:
+        """Steps between checkpoints."""
+        return self.save_every or max(1, self.steps // 10)
+
+
+def flag_name(name: str) -> str:
+    """merge_every -> merge-every, as written in flags and error lines."""
+    return name.replace("_", "-")
+
+
+def item_type(kind) -> tuple[type, bool]:
+    """(type of one value, is it a list of them) of a field's annotation."""
+    if isinstance(kind, types.GenericAlias):
+        return typing.get_args(kind)[0], True
+    return kind, False
+
+
+def checked(knob_: dataclasses.Field, value):
+    """The value in the field's own type; raises BadInput when type or bounds do not fit."""
+    kind, many = item_type(knob_.type)
+    values = list(value) if many and isinstance(value, (tuple, list)) else [value]
+    try:
+        values = [typed(one, kind) for one in values]
+        for one in values:
+            check_bounds(one, knob_.metadata)
+    except ValueError as trouble:
+        raise BadInput(f"{flag_name(knob_.name)}: {trouble}") from None
+    return tuple(values) if many else values[0]
+
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def typed(value, kind: type):
+    """The value as `kind`: an int passes for a float, and nothing else passes for anything. Raises ValueError."""
+    fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    if not fits or (kind is float and not math.isfinite(value)):
+        raise ValueError(f"expected {WORDS[kind]}, got {value!r}")
+    return kind(value)
+
+
+BOUNDS = {
+    "least": ("of at least", lambda value, bound: value >= bound),
+    "above": ("above", lambda value, bound: value > bound),
+    "most": ("of at most", lambda value, bound: value <= bound),
+    "below": ("below", lambda value, bound: value < bound),
+}
+
+
+def check_bounds(value, bounds) -> None:
+    """Raises ValueError, naming the bound, when the value is outside."""
+    if "choices" in bounds and value not in bounds["choices"]:
+        raise ValueError(f"expected one of {', '.join(bounds['choices'])}, got {value!r}")
+    for name, (words, holds) in BOUNDS.items():
+        if name in bounds and not holds(value, bounds[name]):
+            raise ValueError(f"expected {WORDS[type(value)]} {words} {bounds[name]:g}, got {value!r}")

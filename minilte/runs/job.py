@@ -1,0 +1,186 @@
+"""A run in a folder: checkpoints, metrics, pictures and the completion record; started, stopped, resumed.
+
+Every rank calls these functions; rank 0 alone writes.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from minilte.core.errors import BadInput
+from minilte.core.types import Linear
+from minilte.data.dataset import unscaled
+from minilte.runs import account, checkpoint, folder, plots, weights
+from minilte.runs.agree import agreed
+from minilte.runs.checkpoint import State
+from minilte.runs.config import Config
+from minilte.runs.machine import changed, fingerprint
+from minilte.runs.session import Record, Session, advance, due, first_state, open_session
+
+
+class Watch(NamedTuple):
+    """How a run speaks to whoever started it, and hears from them."""
+
+    say: Callable[[str], None]  # a line, rank 0 only
+    record: Callable[[Record, Session], None]  # after every merge, rank 0 only
+    wish: Callable[[], int]  # the number of a signal that asked this process to stop, or 0
+
+
+class Stopped(NamedTuple):
+    """A run that a signal ended early, saved."""
+
+    signal: int
+    step: int
+
+
+def begin(path: Path, config: Config, transport) -> Path:
+    """Create the folder with its settings, before step 1. Raises BadInput on every rank."""
+
+    def make():
+        if transport.rank == 0:
+            folder.create(path)
+            folder.write_json(path / "config.json", dataclasses.asdict(config))
+
+    agreed(transport, make)
+    return path
+
+
+def settings(path: Path, transport) -> Config:
+    """The settings that a run folder was created with. Raises BadInput on every rank."""
+
+    def read():
+        if not path.is_dir():
+            raise BadInput(f"resume {path}: no such folder; give the folder of a run")
+        values = folder.read_json(path / "config.json")
+        try:
+            return Config(**values)
+        except TypeError as trouble:
+            raise BadInput(f"{path}/config.json: {trouble}; expected the settings minilte wrote") from None
+
+    return agreed(transport, read)
+
+
+def run(path: Path, config: Config, transport, watch: Watch) -> dict | Stopped:
+    """Train to the end in a folder that `begin` made, from its newest checkpoint; returns the summary."""
+    session = agreed(transport, lambda: open_session(config, transport))
+    speaking = watch if transport.rank == 0 else watch._replace(say=lambda line: None)
+    for note in session.parts.notes:
+        speaking.say(f"note: {note}")
+    check_machine(path, session, speaking)
+    state = agreed(transport, lambda: latest(path, session))
+    if transport.rank == 0:
+        keep_until(path / "metrics.jsonl", state.step)
+    for record, state in advance(session, state):
+        if transport.rank == 0:
+            folder.append_line(path / "metrics.jsonl", record._asdict())
+            watch.record(record, session)
+        session.comm.wish = watch.wish()
+        stop = session.comm.stop
+        if stop or (record.step and due(state.step - 1, state.step, config.save_steps, config.steps)):
+            save(path, session, state)
+        if stop and state.step < config.steps:
+            return Stopped(stop, state.step)
+    return finish(path, session, state, baseline(path, config, transport, watch))
+
+
+def check_machine(path: Path, session: Session, watch: Watch) -> None:
+    """Keep the machine's fingerprint; warn when a run goes on where its bits may differ."""
+    transport = session.comm.transport
+    now = fingerprint(transport.size, type(transport).__name__)
+    if transport.rank != 0:
+        return
+    file = path / "env.json"
+    if file.exists() and (odd := changed(folder.read_json(file), now)):
+        watch.say(f"warning: this machine is not the one the run began on ({'; '.join(odd)}): bits may differ")
+    if not file.exists():
+        folder.write_json(file, now)
+
+
+def keep_until(log: Path, step: int) -> None:
+    """Drop the records after a checkpoint: its run will write them again. At step 0 nothing is kept."""
+    lines = folder.read_lines(log)
+    folder.write_lines(log, [line for line in lines if 0 < step and line["step"] <= step])
+
+
+def latest(path: Path, session: Session) -> State:
+    """The newest checkpoint, with this rank's heads; step 0 where there is none. Raises BadInput."""
+    first = first_state(session)
+    if not (found := checkpoint.listed(path)):
+        return first
+    method, comm = session.parts.method, session.comm
+    everyone = [method.enter(n) for n in range(comm.heads)]
+    state = checkpoint.load(found[-1], first.main, everyone)
+    sent = state.facts["sent"] if comm.rank == 0 else 0  # of all ranks, counted on by one
+    return state._replace(heads=state.heads[comm.mine.start : comm.mine.stop], facts=state.facts | {"sent": sent})
+
+
+def save(path: Path, session: Session, state: State) -> None:
+    """Gather every head on rank 0 and write a checkpoint there."""
+    gathered = session.comm.transport.to_root(state.heads)
+    sent = sum(session.comm.transport.objects(state.facts["sent"]))
+    if gathered is not None:
+        heads = tuple(head for heads in gathered for head in heads)
+        checkpoint.save(path, state._replace(heads=heads, facts=state.facts | {"sent": sent}))
+
+
+def baseline(path: Path, config: Config, transport, watch: Watch) -> dict | Stopped | None:
+    """The full-rank run that `versus` asks for, in a folder of its own inside the run's."""
+    if config.versus == "none":
+        return None
+    inner, plain = path / f"versus-{config.versus}", dataclasses.replace(config, method=config.versus, versus="none")
+    if not agreed(transport, lambda: (inner / "config.json").exists()):
+        begin(inner, plain, transport)
+    if transport.rank == 0:
+        watch.say(f"now the baseline, {config.versus}, on the same samples")
+    return run(inner, plain, transport, watch)
+
+
+def finish(path: Path, session: Session, state: State, versus: dict | Stopped | None) -> dict | Stopped:
+    """Final weights, pictures, and last of all the completion record. Every rank calls; all get the summary."""
+    if isinstance(versus, Stopped):
+        return versus
+    config, parts, comm = session.config, session.parts, session.comm
+    sent = account.bytes_sent(comm, parts, state.facts["sent"], config.steps)
+    if comm.rank != 0:
+        return {}
+    records = [Record(**line) for line in folder.read_lines(path / "metrics.jsonl")]
+    final, dense = records[-1], parts.method.dense(state.main)
+    mean, deviation = parts.data.scaling or unscaled(parts.data.inputs)
+    scaling = {"input.mean": mean, "input.deviation": deviation}
+    weights.write_weights(path / "final.safetensors", dense, scaling)
+    pictures(path, session, dense, records, versus)
+    seconds = state.facts["seconds"]
+    summary = {
+        "test_accuracy": final.test_accuracy,
+        "test_loss": final.test_loss,
+        "train_loss": final.train_loss,
+        "steps": state.step,
+        "samples": final.samples,
+        "seconds": seconds,
+        "samples_per_second": final.samples / seconds if seconds else 0.0,
+        "parameters": account.parameters(parts),
+        "bytes_sent": sent,
+        "memory": account.memory(parts, state.main, state.heads[0]),
+        "weights_sha256": weights.sha256(dense),
+        "inputs": parts.data.inputs,
+        "outputs": parts.data.outputs,
+        "classes": parts.data.classes,
+        "versus": versus,
+    }
+    folder.write_json(path / "summary.json", summary)
+    return summary
+
+
+def pictures(path: Path, session: Session, dense: dict, records: list[Record], versus: dict | None) -> None:
+    """Losses, accuracy, and the singular values of W_t - W_0 with the bound of law L2 where it holds."""
+    config, task = session.config, session.parts.task
+    inner = path / f"versus-{config.versus}"
+    other = [Record(**line) for line in folder.read_lines(inner / "metrics.jsonl")] if versus else []
+    plots.loss(path / "plots", records, other)
+    if session.parts.data.classes is not None:
+        plots.accuracy(path / "plots", records, other)
+    moved = {
+        name: layer.W - task.weights[name].W for name, layer in dense.items() if isinstance(layer, Linear)
+    }
+    plots.spectrum(path / "plots", moved, session.parts.rank_bounds)

@@ -1,0 +1,50 @@
+"""The machine that a run's bits depend on: processor, NumPy, BLAS, threads."""
+
+import functools
+import os
+import platform
+
+import numpy as np
+
+
+@functools.cache
+def _controller():
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread():
+    """A context in which BLAS uses one thread: two threads give other bits, and ranks times threads starve each other."""
+    return _controller().limit(limits=1, user_api="blas")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fingerprint(ranks: int, transport: str) -> dict:
+    """What has to be equal for equal bits, and what is good to know when they differ."""
+    blas = [pool for pool in _controller().info() if pool["user_api"] == "blas"]
+    first = blas[0] if blas else {}
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": f"{first.get('internal_api')} {first.get('version')}",
+        "kernel": first.get("architecture"),
+        "blas_threads": 1,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": cores(),
+        "ranks": ranks,
+        "transport": transport,
+    }
+
+
+SAME_BITS = ("numpy", "blas", "kernel", "blas_threads", "machine")  # the ranks may change, these may not
+
+
+def changed(before: dict, now: dict) -> list[str]:
+    """What differs between two fingerprints and may change the bits, as "numpy 2.3.1 -> 2.4.0"."""
+    return [f"{key} {before.get(key)} -> {now[key]}" for key in SAME_BITS if before.get(key) != now[key]]

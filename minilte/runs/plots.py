@@ -1,0 +1,85 @@
+"""The pictures of a run: the only module that imports matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from minilte.core.types import Array
+from minilte.runs.session import Record
+
+LIMIT = 2048  # largest min(m, n) whose singular values are computed for a picture
+
+
+def draw(folder: Path, name: str, paint, size=(6.4, 4.0)) -> None:
+    """Save what paint(axes) draws as name.svg and name.png."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(size, layout="constrained")
+    axes = figure.add_subplot()
+    paint(axes)
+    axes.spines[["top", "right"]].set_visible(False)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.svg")
+    figure.savefig(folder / f"{name}.png", dpi=120)
+
+
+def loss(folder: Path, records: Sequence[Record], versus: Sequence[Record] = ()) -> None:
+    """Training loss of every head and of the main weights, and held-out loss, over samples."""
+
+    def paint(axes):
+        rounds = [record for record in records if record.losses]
+        each = np.array([record.losses for record in rounds])  # (rounds, N)
+        samples = [record.samples for record in rounds]
+        for n, one in enumerate(each.T):
+            axes.plot(samples, one, color="0.75", lw=0.8, label="heads, local" if n == 0 else None)
+        seen = evaluated(records)
+        axes.plot(*curve(seen, "train_loss"), color="C0", label="main, training")
+        axes.plot(*curve(seen, "test_loss"), color="C1", label="main, held out")
+        if versus:
+            axes.plot(*curve(evaluated(versus), "train_loss"), color="C0", ls="--", label="full rank, training")
+            axes.plot(*curve(evaluated(versus), "test_loss"), color="C1", ls="--", label="full rank, held out")
+        axes.set(xlabel="samples", ylabel="loss", yscale="log")
+        axes.legend(frameon=False)
+
+    draw(folder, "loss", paint)
+
+
+def accuracy(folder: Path, records: Sequence[Record], versus: Sequence[Record] = ()) -> None:
+    """Held-out accuracy over samples."""
+
+    def paint(axes):
+        axes.plot(*curve(evaluated(records), "test_accuracy", 100), color="C1", label="this run")
+        if versus:
+            axes.plot(*curve(evaluated(versus), "test_accuracy", 100), color="C1", ls="--", label="full rank")
+            axes.legend(frameon=False)
+        axes.set(xlabel="samples", ylabel="held-out accuracy (%)")
+
+    draw(folder, "accuracy", paint)
+
+
+def spectrum(folder: Path, moved: dict[str, Array], bounds: dict[str, int]) -> None:
+    """Singular values of W_t - W_0, layer by layer; a dotted line where law L2 says that they must end."""
+
+    def paint(axes):
+        for i, (name, change) in enumerate(moved.items()):
+            if min(change.shape) > LIMIT:
+                continue
+            sigma = np.linalg.svd(change.astype(np.float64), compute_uv=False)
+            axes.plot(np.arange(1, len(sigma) + 1), sigma, color=f"C{i}", label=f"{name}, {change.shape[0]} x {change.shape[1]}")
+            if name in bounds and bounds[name] < len(sigma):
+                axes.axvline(bounds[name] + 0.5, color=f"C{i}", ls=":")
+        axes.set(xlabel="index", ylabel="singular value of $W_t - W_0$", yscale="log")
+        axes.legend(frameon=False, title="dotted: rank bound (L2)" if bounds else None)
+
+    draw(folder, "spectrum", paint)
+
+
+def evaluated(records: Sequence[Record]) -> list[Record]:
+    """The records that hold an evaluation."""
+    return [record for record in records if record.test_loss is not None]
+
+
+def curve(records: Sequence[Record], field: str, factor: float = 1) -> tuple[list, list]:
+    """Samples and the values of a field, for plotting."""
+    return [record.samples for record in records], [factor * getattr(record, field) for record in records]

@@ -1,0 +1,108 @@
+"""A run in memory: build the parts, go round the loop, look at the main weights now and then."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from minilte.comm.ranks import Ranks
+from minilte.comm.solo import Solo
+from minilte.core import lte, models
+from minilte.core.errors import Diverged
+from minilte.core.types import Round, Tree
+from minilte.data.dataset import Dataset
+from minilte.runs.build import Parts, build
+from minilte.runs.checkpoint import State
+from minilte.runs.config import Config
+from minilte.runs.machine import cores, one_blas_thread
+
+
+class Record(NamedTuple):
+    """What a run says of itself after a merge; the last three are None where nothing was evaluated."""
+
+    step: int
+    samples: int  # seen so far, on the cumulative batch
+    seconds: float  # spent training so far, evaluations left out
+    losses: list[float]  # mean training loss of each head over its last round
+    train_loss: float | None = None  # of the main weights
+    test_loss: float | None = None
+    test_accuracy: float | None = None  # a fraction; None for a regression
+
+
+class Session(NamedTuple):
+    """A run that can go on: its settings, parts and ranks."""
+
+    config: Config
+    parts: Parts
+    comm: Ranks
+
+
+TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main weights
+
+
+def open_session(config: Config, transport=None, data: Dataset | None = None) -> Session:
+    """All parts of a run on a transport (default: this process alone, one thread a core). Raises BadInput."""
+    transport = transport or Solo()
+    with one_blas_thread():
+        parts = build(config, data)
+    return Session(config, parts, Ranks(transport, config.heads, cores() if transport.size == 1 else 1))
+
+
+def first_state(session: Session) -> State:
+    """Step 0. `heads` are those of this rank."""
+    method = session.parts.method
+    with one_blas_thread():
+        return State(0, method.begin(), tuple(method.enter(n) for n in session.comm.mine), {"seconds": 0.0, "sent": 0})
+
+
+def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
+    """Go on from `state`, yielding a record and the new state at its start and after every merge.
+
+    Raises Diverged when a loss is no longer finite; all ranks raise together.
+    """
+    config, comm, method = session.config, session.comm, session.parts.method
+    seconds, already = state.facts["seconds"], state.facts["sent"]
+    loop = lte.rounds(method, comm, state.main, state.heads, config.steps, state.step)
+    if state.step == 0:
+        yield observed(session, Round(0, state.main, list(state.heads), []), 0.0, True), state
+    before = state.step
+    while True:
+        begun = time.perf_counter()
+        with one_blas_thread():
+            done = next(loop, None)
+        if done is None:
+            return
+        seconds += time.perf_counter() - begun
+        check_losses(done)
+        record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps))
+        yield record, State(done.step, done.main, tuple(done.heads), {"seconds": seconds, "sent": already + comm.sent})
+        before = done.step
+
+
+def due(before: int, step: int, every: int, last: int) -> bool:
+    """Did the round pass a multiple of `every`, or the end?"""
+    return step // every > before // every or step == last
+
+
+def observed(session: Session, done: Round, seconds: float, evaluate: bool) -> Record:
+    """The record of a round; rank 0 evaluates the main weights if asked."""
+    record = Record(done.step, done.step * session.config.batch, seconds, done.losses)
+    if not evaluate or session.comm.rank != 0:
+        return record
+    data = session.parts.data
+    with one_blas_thread():
+        train_loss, _ = measure(session, done.main, data.x_train[:TRAIN_ROWS], data.y_train[:TRAIN_ROWS])
+        test_loss, accuracy = measure(session, done.main, data.x_test, data.y_test)
+    return record._replace(train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy)
+
+
+def measure(session: Session, main: Tree, x, y) -> tuple[float, float | None]:
+    """Loss and accuracy of the main weights on a set."""
+    return models.evaluate(session.parts.task.net, session.parts.method.params(main), x, y)
+
+
+def check_losses(done: Round) -> None:
+    """Raises Diverged, naming the head, at a loss that is not finite."""
+    for head, loss in enumerate(done.losses):
+        if not math.isfinite(loss):
+            raise Diverged(f"head {head}: the loss is {loss} at step {done.step}; lower --lr or --alpha, or set --clip")

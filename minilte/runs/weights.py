@@ -1,0 +1,74 @@
+"""Weights as safetensors with the names that PyTorch modules use: layer1.weight, layer1.bias."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from minilte.core.errors import BadInput
+from minilte.core.types import Array, Linear, Weights
+from minilte.runs import folder
+
+FIELDS = {"W": "weight", "c": "bias", "g": "weight"}  # a norm's gain is its weight
+
+
+def tensors(weights: Weights) -> dict[str, Array]:
+    """Torch name -> array, in network order."""
+    return {
+        f"{name}.{FIELDS[field]}": array
+        for name, layer in weights.items()
+        for field, array in zip(layer._fields, layer)
+        if array is not None
+    }
+
+
+def sha256(weights: Weights) -> str:
+    """SHA-256 over the weights' bytes: layer order, W then c, little-endian, C order."""
+    digest = hashlib.sha256()
+    for array in tensors(weights).values():
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def write_weights(path: Path, weights: Weights, extra: dict[str, Array] | None = None) -> None:
+    """A .safetensors file of the weights, and of the `extra` arrays under their own names."""
+    from safetensors.numpy import save
+
+    named = tensors(weights) | (extra or {})
+    folder.write(path, save({name: np.ascontiguousarray(array) for name, array in named.items()}))
+
+
+def read_tensors(path: str | Path) -> dict[str, Array]:
+    """All tensors of a .safetensors file. Raises BadInput naming it."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(Path(path).read_bytes())
+    except OSError as trouble:
+        raise BadInput(f"{path}: {trouble.strerror or trouble}; give a readable .safetensors file") from None
+    except (SafetensorError, ValueError, KeyError, TypeError) as trouble:
+        raise BadInput(f"{path}: not a whole .safetensors file ({str(trouble).splitlines()[0]})") from None
+
+
+def read_weights(path: str | Path, like: Weights) -> Weights:
+    """Weights from a file, in the shapes and the dtype of `like`. Raises BadInput naming file and tensor."""
+    stored = read_tensors(path)
+    wanted = tensors(like)
+    for name, array in wanted.items():
+        if name not in stored:
+            raise BadInput(f"{path}: no tensor {name!r}; it holds {', '.join(stored) or 'none'}")
+        if stored[name].shape != array.shape:
+            raise BadInput(f"{path}: {name} has shape {stored[name].shape}, expected {array.shape}")
+        if not (np.issubdtype(stored[name].dtype, np.floating) and np.isfinite(stored[name]).all()):
+            raise BadInput(f"{path}: {name} ({stored[name].dtype}) is not all finite floating-point numbers")
+    if unknown := [name for name in stored if name not in wanted and not name.startswith("input.")]:
+        raise BadInput(f"{path}: tensor {unknown[0]!r} belongs to no layer of this network")
+
+    def take(name, layer):
+        return type(layer)(*(
+            None if array is None else stored[f"{name}.{FIELDS[field]}"].astype(array.dtype)
+            for field, array in zip(layer._fields, layer)
+        ))
+
+    return {name: take(name, layer) for name, layer in like.items()}
