@@ -46,11 +46,6 @@ def same_shapes(a: Tree, b: Tree) -> bool:
     return [(path, leaf.shape) for path, leaf in tree.named(a)] == [(path, leaf.shape) for path, leaf in tree.named(b)]
 
 
-def parameters(parts: Parts) -> int:
-    """M, the numbers of the dense network."""
-    return tree.size(parts.task.weights)
-
-
 def human(count: float) -> str:
     """1234567 -> "1.2 MB"; powers of ten."""
     units = ("B", "kB", "MB", "GB", "TB", "PB")

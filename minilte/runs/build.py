@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from minilte.baselines import data_parallel
 from minilte.comm.ranks import share
-from minilte.core import lora, models, optim, tree
+from minilte.core import lora, models, optim
 from minilte.core.errors import BadInput
 from minilte.core.lte import lte
 from minilte.core.schedules import schedule
@@ -129,12 +129,3 @@ def layer_ranks(config: Config, names: list[str]) -> dict[str, int]:
             raise BadInput(f"layer-ranks: expected NAME=RANK with a name of {', '.join(names)}, got {item!r}")
         ranks[name] = int(rank)
     return ranks
-
-
-def describe(config: Config, parts: Parts) -> str:
-    """One line about the run, for its first log line."""
-    heads = f"{config.heads} head{'s' * (config.heads > 1)}"
-    low = "" if config.method == "full" else f", rank {config.rank}, alpha {config.alpha:g}"
-    low += f", merge every {config.merge_every}" if config.method == "lte" else ""
-    size = tree.size(parts.task.weights)
-    return f"{config.method} on {parts.data.name}: {size:,} weights, {heads}{low}, {config.steps} steps of {config.batch}"

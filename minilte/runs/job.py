@@ -17,6 +17,7 @@ from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import changed, fingerprint
 from minilte.runs.session import Record, Session, advance, due, first_state, open_session
+from minilte.runs.summary import summary
 
 
 class Watch(NamedTuple):
@@ -140,8 +141,8 @@ def finish(path: Path, session: Session, state: State, versus: dict | Stopped | 
     """Final weights, pictures, and last of all the completion record. Every rank calls; all get the summary."""
     if isinstance(versus, Stopped):
         return versus
-    config, parts, comm = session.config, session.parts, session.comm
-    sent = account.bytes_sent(comm, parts, state.facts["sent"], config.steps)
+    parts, comm = session.parts, session.comm
+    sent = account.bytes_sent(comm, parts, state.facts["sent"], state.step)
     if comm.rank != 0:
         return {}
     records = [Record(**line) for line in folder.read_lines(path / "metrics.jsonl")]
@@ -150,26 +151,9 @@ def finish(path: Path, session: Session, state: State, versus: dict | Stopped | 
     scaling = {"input.mean": mean, "input.deviation": deviation}
     weights.write_weights(path / "final.safetensors", dense, scaling)
     pictures(path, session, dense, records, versus)
-    seconds = state.facts["seconds"]
-    summary = {
-        "test_accuracy": final.test_accuracy,
-        "test_loss": final.test_loss,
-        "train_loss": final.train_loss,
-        "steps": state.step,
-        "samples": final.samples,
-        "seconds": seconds,
-        "samples_per_second": final.samples / seconds if seconds else 0.0,
-        "parameters": account.parameters(parts),
-        "bytes_sent": sent,
-        "memory": account.memory(parts, state.main, state.heads[0]),
-        "weights_sha256": weights.sha256(dense),
-        "inputs": parts.data.inputs,
-        "outputs": parts.data.outputs,
-        "classes": parts.data.classes,
-        "versus": versus,
-    }
-    folder.write_json(path / "summary.json", summary)
-    return summary
+    done = summary(session, state, final, sent, versus)
+    folder.write_json(path / "summary.json", done)
+    return done
 
 
 def pictures(path: Path, session: Session, dense: dict, records: list[Record], versus: dict | None) -> None:

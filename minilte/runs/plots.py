@@ -1,5 +1,6 @@
 """The pictures of a run: the only module that imports matplotlib."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def spectrum(folder: Path, moved: dict[str, Array], bounds: dict[str, int]) -> N
                 continue
             sigma = np.linalg.svd(change.astype(np.float64), compute_uv=False)
             axes.plot(np.arange(1, len(sigma) + 1), sigma, color=f"C{i}", label=f"{name}, {change.shape[0]} x {change.shape[1]}")
-            if name in bounds and bounds[name] < len(sigma):
+            if bounds.get(name, math.inf) <= len(sigma):
                 axes.axvline(bounds[name] + 0.5, color=f"C{i}", ls=":")
         axes.set(xlabel="index", ylabel="singular value of $W_t - W_0$", yscale="log")
         axes.legend(frameon=False, title="dotted: rank bound (L2)" if bounds else None)

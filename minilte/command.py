@@ -1,0 +1,88 @@
+"""What every command shares: how it meets its ranks, speaks, fails and ends."""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from minilte.core.errors import MinilteError
+
+
+def run(body: Callable, argv: Sequence[str]) -> int:
+    """body(argv, transport) on every rank; returns the exit code. No rank is ever left waiting for another.
+
+    Ends in one of two ways. Agreed: all ranks raise the same MinilteError, rank 0 prints it, all leave. Abort:
+    something happened on one rank only; it prints its line and ends the job.
+    """
+    try:
+        transport = connect()
+    except MinilteError as error:
+        return complain(error, argv)
+    try:
+        return body(argv, transport)
+    except BaseException as error:  # SystemExit too: a rank that leaves early would hang the others for ever
+        agreed = transport.size == 1 or getattr(error, "agreed", False)
+        code = complain(error, argv, transport.rank) if transport.rank == 0 or not agreed else exit_code(error)
+        if not agreed:
+            transport.abort(code)
+        return code
+
+
+def connect():
+    """The transport of this process: its MPI job, or itself alone."""
+    from minilte.comm import mpi
+    from minilte.comm.solo import Solo
+
+    transport = mpi.connect()
+    if transport is None:
+        say("note: no MPI library found: all heads run in this process")
+    return transport if transport and transport.size > 1 else Solo()
+
+
+def exit_code(error: BaseException) -> int:
+    """2 bad input … 77 diverged (see `core.errors`), 130 for an interrupt, 70 for what nobody expected."""
+    if isinstance(error, MinilteError):
+        return error.code
+    return 130 if isinstance(error, KeyboardInterrupt) else 70
+
+
+def complain(error: BaseException, argv: Sequence[str], rank: int = 0) -> int:
+    """Write the one line of an error, with the traceback before it for --debug; returns its exit code."""
+    if "--debug" in argv:
+        traceback.print_exception(error)
+    if isinstance(error, MinilteError):
+        line = str(error)
+    elif isinstance(error, SystemExit):
+        line = f"rank {rank}: left early by sys.exit({error.code!r}); the run ends here, go on with --resume"
+    else:
+        line = f"rank {rank}: {type(error).__name__}: {' '.join(str(error).split())}; --debug shows where"
+    print(f"minilte: error: {line}", file=sys.stderr, flush=True)
+    return exit_code(error)
+
+
+def say(line: str) -> None:
+    """One line on stdout; a reader that has gone away is no reason to stop."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def first_of_job() -> bool:
+    """Is this process rank 0, as far as a launcher says? For --help, which must not touch MPI."""
+    return os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0"
+
+
+def catch_signals() -> Callable[[], int]:
+    """SIGINT and SIGTERM ask the run to save and stop, a second one stops at once. Returns: () -> signal or 0."""
+    asked = [0]
+
+    def handler(number, _):
+        if asked[0]:
+            os._exit(128 + number)
+        asked[0] = number
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+    return lambda: asked[0]

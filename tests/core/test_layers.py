@@ -1,0 +1,131 @@
+"""Every backward pair is the derivative of its forward, for any shape and a random upstream gradient."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilte.core import layers
+from minilte.core.gradcheck import gradient_error
+from minilte.core.random import stream
+from minilte.core.types import Adapter
+
+CENTRAL, COMPLEX = 1e-7, 1e-12  # bars of the project: five-point differences reach 1e-9, complex step 1e-14
+
+axes = st.integers(1, 4)  # 1 is where broadcasting hides mistakes
+leading = st.lists(axes, min_size=1, max_size=3).map(tuple)
+seeds = st.integers(0, 2**32)
+
+
+def normal(seed, *shape, i=0):
+    return stream(seed, "check", 1, i).standard_normal(shape)
+
+
+def assert_pair(f, f_back, args):
+    assert gradient_error(f, f_back, args, seed=7) < CENTRAL
+    assert gradient_error(f, f_back, args, seed=8, method="complex") < COMPLEX
+
+
+def head_layer(seed, lead, m, n, r, moved=True):
+    x, W, c = normal(seed, *lead, n), normal(seed, m, n, i=1), normal(seed, m, i=2)
+    now = Adapter(normal(seed, r, n, i=3), normal(seed, m, r, i=4))
+    then = Adapter(normal(seed, r, n, i=5), normal(seed, m, r, i=6)) if moved else None
+    return x, W, c, 0.7, now, then
+
+
+@given(seeds, leading, axes, axes, st.booleans())
+def test_linear(seed, lead, m, n, bias):
+    args = normal(seed, *lead, n), normal(seed, m, n, i=1), normal(seed, m, i=2) if bias else None
+    assert_pair(layers.linear, layers.linear_back, args)
+
+
+@given(seeds, leading, axes, axes, axes, st.booleans())
+def test_the_layer_of_a_head(seed, lead, m, n, r, moved):
+    assert_pair(layers.lora, layers.lora_back, head_layer(seed, lead, m, n, r, moved))
+
+
+@given(seeds, leading, axes, axes, axes)
+def test_a_head_computes_with_the_main_weight_less_what_was_merged_plus_its_product(seed, lead, m, n, r):
+    x, W, c, s, now, then = head_layer(seed, lead, m, n, r)
+    seen = W - s * then.B @ then.A + s * now.B @ now.A
+    # 1e-12: a few dozen roundings of numbers of size 10
+    np.testing.assert_allclose(layers.lora(x, W, c, s, now, then)[0], x @ seen.T + c, atol=1e-12)
+
+
+@given(seeds, leading, axes, axes, axes)
+def test_a_merge_changes_nothing_for_the_head_that_was_merged_alone(seed, lead, m, n, r):
+    x, W, c, s, now, _ = head_layer(seed, lead, m, n, r)
+    assert np.array_equal(layers.lora(x, W, c, s, now, now)[0], layers.linear(x, W, c)[0])  # exactly (law L10)
+
+
+@given(seeds, axes, axes, axes)
+def test_the_gradient_of_A_is_zero_while_B_is_zero(seed, m, n, r):
+    x, W, c, s, now, _ = head_layer(seed, (3,), m, n, r)
+    _, cache = layers.lora(x, W, c, s, now._replace(B=0 * now.B), None)
+    grad = layers.lora_back(normal(seed, 3, m, i=9), cache)[4]
+    assert not grad.A.any()  # law L7
+
+
+@pytest.mark.parametrize("name", layers.ACTIVATIONS)
+@given(seed=seeds, lead=leading, n=axes)
+def test_activations(name, seed, lead, n):
+    x = normal(seed, *lead, n)
+    x += 0.01 * np.sign(x)  # away from the kink of relu at 0
+    assert_pair(*layers.ACTIVATIONS[name], (x,))
+
+
+@given(seeds, leading, st.integers(1, 5), st.booleans())
+def test_layer_norm(seed, lead, n, affine):
+    x = normal(seed, *lead, n)
+    affine = (normal(seed, n, i=1), normal(seed, n, i=2)) if affine else ()
+    # eps of 0.1 keeps rows of two nearly equal numbers away from 1/0, where no difference is accurate
+    assert_pair(lambda *args: layers.layer_norm(*args, eps=0.1), layers.layer_norm_back, (x, *affine))
+
+
+@given(seeds, leading, st.integers(2, 5))
+def test_layer_norm_gives_mean_0_and_variance_1(seed, lead, n):
+    z, _ = layers.layer_norm(5 + 10 * normal(seed, *lead, n), eps=0.0)
+    # 1e-9: two numbers that are nearly equal lose digits in x - mean
+    np.testing.assert_allclose(z.mean(axis=-1), 0, atol=1e-9)
+    np.testing.assert_allclose(z.var(axis=-1), 1, atol=1e-9)
+
+
+@given(seeds, leading, st.integers(1, 5), st.sampled_from([0.0, 0.1, 0.9]))
+def test_cross_entropy(seed, lead, k, smoothing):
+    z = normal(seed, *lead, k)
+    labels = stream(seed, "check", 2).integers(0, k, lead)
+    assert_pair(lambda z: layers.cross_entropy(z, labels, smoothing), layers.cross_entropy_back, (z,))
+
+
+@given(seeds, leading, axes)
+def test_squared_error(seed, lead, m):
+    target = normal(seed, *lead, m, i=1)
+    assert_pair(lambda y: layers.squared_error(y, target), layers.squared_error_back, (normal(seed, *lead, m),))
+
+
+@given(seeds, st.integers(2, 5))
+def test_cross_entropy_does_not_move_when_all_scores_do(seed, k):
+    z, labels = normal(seed, 4, k), np.zeros(4, int)
+    # 1e-9: adding 1e4 and taking it away again costs four digits
+    assert abs(layers.cross_entropy(z + 1e4, labels)[0] - layers.cross_entropy(z, labels)[0]) < 1e-9
+
+
+def test_cross_entropy_of_huge_scores_is_finite():
+    assert layers.cross_entropy(np.array([[1e300, 0.0]]), np.array([0]))[0] == 0
+
+
+@pytest.mark.parametrize("f", [layers.linear, layers.lora, layers.layer_norm])
+def test_the_callers_arrays_stay(f):
+    args = head_layer(1, (3,), 2, 4, 2)
+    args = {layers.linear: args[:3], layers.lora: args, layers.layer_norm: (args[0], args[1][0], args[1][1])}[f]
+    before = [np.array(a, copy=True) for a in args[:3]]
+    f(*args)
+    assert all(np.array_equal(a, b) for a, b in zip(args, before))
+
+
+@pytest.mark.parametrize("name", layers.ACTIVATIONS)
+def test_float32_stays_float32(name):
+    f, f_back = layers.ACTIVATIONS[name]
+    x = normal(1, 3, 4).astype(np.float32)
+    y, cache = f(x)
+    assert y.dtype == f_back(x, cache).dtype == np.float32
