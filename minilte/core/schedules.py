@@ -20,7 +20,7 @@ def schedule(shape: str, lr: float, steps: int, warmup: float = 0.0) -> Callable
 
     def rate(step: int) -> float:
         if step < w:
-            return lr * (step + 1) / w
+            return lr * ((step + 1) / w)
         return lr * follow((step - w) / max(1, steps - w))
 
     return rate

@@ -1,0 +1,165 @@
+"""The whole method once more, in the most obvious way: what everything else is tested against.
+
+Float64, dense, one head after the other, each with its own explicit m x n matrix; no factor tricks, no trees, no
+ranks. Slow on purpose, and short enough to check by eye against the formulas of the paper. It shares no arithmetic
+with `minilte.core`: activations are differentiated by complex step, gradients of factors come from the dense one.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+ACTIVATIONS = {
+    "identity": lambda z: z,
+    "relu": lambda z: np.where(np.real(z) > 0, z, 0),
+    "tanh": np.tanh,
+    "gelu-tanh": lambda z: z / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),
+}
+
+
+class Settings(NamedTuple):
+    """How a step is taken and what happens at a merge."""
+
+    lr: Callable[[int], float]  # of a step
+    activation: str = "tanh"
+    optimizer: str = "sgd"  # or "adamw"
+    momentum: float = 0.0
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    decay: float = 0.0  # coupled for sgd, decoupled for adamw
+    clip: float = math.inf
+    every: int = 1  # T
+    reset: str = "none"  # or "b", "ab"
+    reset_optimizer: bool = False
+    replicas: str = "average"  # or "frozen"
+
+
+def gradients(layers: list, activation: str, x, y):
+    """Loss and (dW, dc) of every layer of an MLP; y of integers is labels (cross-entropy), else targets (squares)."""
+    act, inputs, sums = ACTIVATIONS[activation], [x], []
+    for W, c in layers:
+        sums.append(inputs[-1] @ W.T + (0 if c is None else c))
+        inputs.append(act(sums[-1]))
+    z, b = sums[-1], len(x)
+    if np.issubdtype(y.dtype, np.integer):
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        loss = -np.mean(np.log(p[np.arange(b), y]))
+        dz = (p - np.eye(z.shape[1])[y]) / b
+    else:
+        loss, dz = np.mean(((z - y) ** 2).sum(axis=1)), 2 * (z - y) / b
+    grads = []
+    for i in reversed(range(len(layers))):
+        grads.insert(0, (dz.T @ inputs[i], dz.sum(axis=0)))
+        if i:
+            dz = (dz @ layers[i][0]) * np.imag(act(sums[i - 1] + 1e-30j)) / 1e-30
+    return loss, grads
+
+
+def move(params: dict, grads: dict, memory: dict, lr: float, s: Settings) -> None:
+    """One optimizer step on every parameter, in place; `memory` keeps what the optimizer remembers of each."""
+    size = math.sqrt(sum((grads[key] ** 2).sum() for key in params))
+    for key, p in params.items():
+        g, old = grads[key] * min(1, s.clip / size if size else 1), memory.setdefault(key, {})
+        if s.optimizer == "sgd":
+            g = g + s.decay * p
+            old["buf"] = s.momentum * old.get("buf", 0) + g
+            p -= lr * (g + s.momentum * old["buf"] if s.nesterov else old["buf"])
+        else:
+            (b1, b2), t = s.betas, old.get("t", 0) + 1
+            old["t"], old["m"] = t, b1 * old.get("m", 0) + (1 - b1) * g
+            old["v"] = b2 * old.get("v", 0) + (1 - b2) * g**2
+            p *= 1 - lr * s.decay
+            p -= lr * (old["m"] / (1 - b1**t)) / (np.sqrt(old["v"] / (1 - b2**t)) + s.eps)
+
+
+def train(params: dict, see: Callable, chain: Callable, batch: Callable, steps: int, s: Settings):
+    """Plain training: see(params) is a list of (W, c), chain(grads) the gradient of `params`; yields see(params)."""
+    memory: dict = {}
+    for t in range(steps):
+        _, grads = gradients(see(params), s.activation, *batch(t))
+        move(params, chain(grads), memory, s.lr(t), s)
+        yield [(W.copy(), None if c is None else c.copy()) for W, c in see(params)]
+
+
+def full(weights: list, batch: Callable, steps: int, s: Settings):
+    """Full-rank training of [(W, c), …] on batch(t); yields the weights after every step."""
+    params = {(i, k): a.copy() for i, layer in enumerate(weights) for k, a in enumerate(layer) if a is not None}
+    see = lambda p: [(p[i, 0], p.get((i, 1))) for i in range(len(weights))]  # noqa: E731
+    chain = lambda grads: {(i, k): grads[i][k] for i, k in params}  # noqa: E731
+    return train(params, see, chain, batch, steps, s)
+
+
+def mhlora(weights: list, adapters: list, scales: list, batch: Callable, steps: int, s: Settings):
+    """All heads on the same batch: y = x W^T + (1/N) sum_n s_n x (B_n A_n)^T; adapters[n][i] = (A, B), scales[n][i].
+
+    LoRA is N = 1. Yields the effective weights after every step.
+    """
+    N, params = len(adapters), {}
+    for n, head in enumerate(adapters):
+        for i, (A, B) in enumerate(head):
+            params[n, i, "A"], params[n, i, "B"] = A.copy(), B.copy()
+    for i, (_, c) in enumerate(weights):
+        if c is not None and s.replicas == "average":
+            params[i, "c"] = c.copy()
+
+    def see(p):
+        low = [sum(scales[n][i] / N * p[n, i, "B"] @ p[n, i, "A"] for n in range(N)) for i in range(len(weights))]
+        return [(W + low[i], p.get((i, "c"), c)) for i, (W, c) in enumerate(weights)]
+
+    def chain(grads):
+        out = {(i, "c"): dc for i, (_, dc) in enumerate(grads)}
+        for n in range(N):
+            for i, (G, _) in enumerate(grads):
+                k = scales[n][i] / N
+                out[n, i, "A"], out[n, i, "B"] = k * params[n, i, "B"].T @ G, k * G @ params[n, i, "A"].T
+        return out
+
+    return train(params, see, chain, batch, steps, s)
+
+
+def lte(weights, adapters, scales, batch, steps, s: Settings, w=None, factor=None, redraw=None):
+    """LoRA-the-Explorer on [(W, c), …]; yields the main weights after every merge.
+
+    adapters[n][i] = (A, B) of head n in layer i, scales[n][i] its s; batch(n, t) -> x, y. w[n] is the head's share
+    in a merge (default 1/N), factor[n] scales its gradient (default 1); redraw(n, t)[i] is a fresh A for reset "ab".
+    """
+    N, L = len(adapters), range(len(weights))
+    w, factor = w or [1 / N] * N, factor or [1.0] * N
+    W, c = [W.copy() for W, _ in weights], [None if c is None else c.copy() for _, c in weights]
+    A = [[A.copy() for A, _ in head] for head in adapters]
+    B = [[B.copy() for _, B in head] for head in adapters]
+    V = [[np.zeros_like(W[i]) for i in L] for _ in range(N)]
+    bias = [[None if c[i] is None else c[i].copy() for i in L] for _ in range(N)]
+    memory: list[dict] = [{} for _ in range(N)]
+    for t in range(steps):
+        for n in range(N):
+            own = [W[i] - scales[n][i] * V[n][i] + scales[n][i] * B[n][i] @ A[n][i] for i in L]
+            _, grads = gradients([(own[i], bias[n][i]) for i in L], s.activation, *batch(n, t))
+            params, g = {}, {}
+            for i, (G, dc) in enumerate(grads):
+                params[i, "A"], g[i, "A"] = A[n][i], factor[n] * scales[n][i] * B[n][i].T @ G
+                params[i, "B"], g[i, "B"] = B[n][i], factor[n] * scales[n][i] * G @ A[n][i].T
+                if c[i] is not None and s.replicas == "average":
+                    params[i, "c"], g[i, "c"] = bias[n][i], factor[n] * dc
+            move(params, g, memory[n], s.lr(t), s)
+        if (t + 1) % s.every and t + 1 < steps:
+            continue
+        for i in L:
+            W[i] = W[i] + sum(w[n] * scales[n][i] * (B[n][i] @ A[n][i] - V[n][i]) for n in range(N))
+            if c[i] is not None:
+                c[i] = sum(w[n] * bias[n][i] for n in range(N))
+        for n in range(N):
+            for i in L:
+                if s.reset != "none":
+                    B[n][i] = np.zeros_like(B[n][i])
+                if s.reset == "ab":
+                    A[n][i] = redraw(n, t + 1)[i].copy()
+                V[n][i] = B[n][i] @ A[n][i]
+                bias[n][i] = None if c[i] is None else c[i].copy()
+            if s.reset_optimizer:
+                memory[n] = {}
+        yield [(W[i].copy(), None if c[i] is None else c[i].copy()) for i in L]

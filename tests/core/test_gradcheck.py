@@ -1,0 +1,45 @@
+"""The gradient check accepts what is right and sees what is wrong, also what an all-ones dy would miss."""
+
+import numpy as np
+import pytest
+
+from minilte.core import layers
+from minilte.core.gradcheck import gradient_error
+from minilte.core.random import stream
+from minilte.core.types import Adapter
+
+ARGS = [stream(1, "check", i).standard_normal(shape) for i, shape in enumerate([(4, 3), (2, 3), (2,)])]
+
+
+def planted(change):
+    def back(dy, cache, wrt_x=True):
+        return change(*layers.linear_back(dy, cache))
+
+    return back
+
+
+BUGS = {
+    "permuted rows": lambda dx, dW, dc: (dx[::-1], dW, dc),
+    "row mean for row": lambda dx, dW, dc: (0 * dx + dx.mean(axis=0), dW, dc),
+    "one bias too small": lambda dx, dW, dc: (dx, dW, dc * (1 + 1e-5)),
+    "sign of one weight": lambda dx, dW, dc: (dx, dW * np.where(np.arange(3) == 1, -1, 1), dc),
+}
+
+
+@pytest.mark.parametrize("method, bar", [("central", 1e-7), ("complex", 1e-12)])
+@pytest.mark.parametrize("name", BUGS)
+def test_planted_bugs_are_seen(name, method, bar):
+    assert gradient_error(layers.linear, layers.linear_back, ARGS, method=method) < bar
+    assert gradient_error(layers.linear, planted(BUGS[name]), ARGS, method=method) > 1e-6
+
+
+def test_trees_are_checked_leaf_by_leaf():
+    x, W, c = ARGS
+    pair = Adapter(np.ones((2, 3)), np.ones((2, 2)))
+
+    def wrong(dy, cache, wrt_x=True):
+        *rest, grad, none = layers.lora_back(dy, cache)
+        return (*rest, Adapter(grad.A, grad.B.T), none)
+
+    assert gradient_error(layers.lora, layers.lora_back, (x, W, c, 0.5, pair, None)) < 1e-7
+    assert gradient_error(layers.lora, wrong, (x, W, c, 0.5, pair, None)) > 1e-3

@@ -1,0 +1,129 @@
+"""Adapter algebra: stacking, scales, ranks, inits."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilte.core import lora
+from minilte.core.errors import BadInput
+from minilte.core.gradcheck import gradient_error
+from minilte.core.random import stream
+from minilte.core.types import Adapter, Linear, Norm
+
+sizes, seeds = st.integers(1, 5), st.integers(0, 2**32)
+
+
+def pairs(seed, m, n, ranks):
+    draw = stream(seed, "check")
+    return [Adapter(draw.standard_normal((r, n)), draw.standard_normal((m, r))) for r in ranks]
+
+
+@given(seeds, sizes, sizes, st.lists(sizes, min_size=1, max_size=4))
+def test_a_stack_is_the_sum_of_its_products(seed, m, n, ranks):  # law L5
+    heads, scales = pairs(seed, m, n, ranks), [1.5 + i for i in range(len(ranks))]
+    total = sum(s * lora.product(pair) for s, pair in zip(scales, heads))
+    # 1e-12: rounding of a few dozen products of size 10
+    np.testing.assert_allclose(lora.product(lora.stack(heads, scales)), total, atol=1e-12)
+
+
+@given(seeds, sizes, sizes, st.lists(sizes, min_size=1, max_size=3))
+def test_the_gradient_of_a_stack_goes_back_to_its_adapters(seed, m, n, ranks):
+    heads, scales = tuple(pairs(seed, m, n, ranks)), [0.5 + i for i in range(len(ranks))]
+
+    def f(*heads):
+        stacked = lora.stack(heads, scales)
+        return lora.product(stacked), (stacked, heads)
+
+    def f_back(dy, cache):
+        stacked, heads = cache
+        # forward: y = B A
+        return lora.stack_back(Adapter(stacked.B.T @ dy, dy @ stacked.A.T), heads, scales)
+
+    assert gradient_error(f, f_back, heads, method="complex") < 1e-12
+
+
+def test_the_mean_of_products_is_not_the_product_of_means():
+    heads = pairs(1, 256, 256, [16] * 4)
+    mean = sum(lora.product(pair) for pair in heads) / 4
+    naive = (sum(pair.B for pair in heads) / 4) @ (sum(pair.A for pair in heads) / 4)
+    error = np.linalg.norm(mean - naive) / np.linalg.norm(mean)
+    assert abs(error - math.sqrt(1 - 1 / 4)) < 0.05  # sqrt(1 - 1/N) for independent heads, up to chance
+
+
+def test_a_scale_is_alpha_over_the_rank_asked_or_its_root():
+    assert lora.scale(64, 16) == 4 and lora.scale(64, 16, "sqrt-rank") == 16
+
+
+WEIGHTS = {
+    "layer1": Linear(np.zeros((6, 9)), np.zeros(6)),
+    "norm1": Norm(np.ones(6), np.zeros(6)),
+    "layer2": Linear(np.zeros((2, 6)), None),
+}
+
+
+def test_a_layer_uses_the_rank_asked_or_the_largest_it_has_with_the_scale_of_the_rank_asked():
+    plan = lora.plan(WEIGHTS, [{"layer1": 4, "layer2": 4}], alpha=8)
+    drawn = plan.draw(0, 0)
+    assert drawn["layer1"].A.shape == (4, 9) and drawn["layer2"].A.shape == (2, 6)
+    assert plan.scales[0] == {"layer1": 2, "layer2": 2}
+    assert [leaf.shape for pair in plan.shape(0).values() for leaf in pair] == [leaf.shape for pair in drawn.values() for leaf in pair]
+
+
+@pytest.mark.parametrize("rank", [0, -1, 7])
+def test_a_rank_that_fits_no_layer_is_refused(rank):
+    with pytest.raises(BadInput, match="expected 1 to 6"):
+        lora.check_ranks(WEIGHTS, {"layer1": rank, "layer2": 1})
+
+
+def test_layers_that_use_less_than_asked_are_named():
+    assert lora.check_ranks(WEIGHTS, {"layer1": 6, "layer2": 6}) == ["layer2"]
+
+
+def test_layers_are_chosen_by_name_in_network_order():
+    assert lora.adapted_names(WEIGHTS) == ["layer1", "layer2"]
+    assert lora.adapted_names(WEIGHTS, ["layer2", "layer1"]) == ["layer1", "layer2"]
+    with pytest.raises(BadInput, match="norm1.*layer1, layer2"):
+        lora.adapted_names(WEIGHTS, ["norm1"])
+
+
+@given(seeds, st.integers(1, 6), st.integers(6, 12))
+def test_semi_orthogonal_rows_are_orthonormal(seed, r, n):
+    A = lora.semi_orthogonal(stream(seed, "check"), r, n)
+    np.testing.assert_allclose(A @ A.T, np.eye(r), atol=1e-12)  # 1e-12: rounding of a QR of a dozen rows
+
+
+SQUARES = {  # mean square of an entry of A
+    "bernstein": lambda r, n: r / n / n,  # orthonormal rows have mean square 1/n; times r/n
+    "official": lambda r, n: 1 / r,  # 1/n times n/r: the ratio the other way round
+    "kaiming": lambda r, n: 1 / (3 * n),  # a third of the square of the bound 1/sqrt n
+    "xavier": lambda r, n: 2 / (n + r),
+    "gaussian": lambda r, n: 1 / n,
+}
+
+
+@pytest.mark.parametrize("init", lora.INITS)
+def test_inits_have_the_size_that_the_formulas_say(init):
+    r, n = 16, 400
+    A = lora.INITS[init](stream(0, "check"), r, n)
+    assert abs((A * A).mean() / SQUARES[init](r, n) - 1) < 0.1  # 6400 entries: within a few percent
+    bound = {"kaiming": 1 / math.sqrt(n), "xavier": math.sqrt(6 / (n + r))}.get(init, math.inf)
+    assert abs(A).max() <= bound
+
+
+def test_heads_differ_unless_the_same_init_is_asked_for_and_fresh_draws_differ():
+    ranks = [{"layer1": 3}] * 2
+    own, same = (lora.plan(WEIGHTS, ranks, 1.0, head_init=kind) for kind in ("own", "same"))
+    A = lambda plan, n, step=0: plan.draw(n, step)["layer1"].A  # noqa: E731
+    assert not np.array_equal(A(own, 0), A(own, 1)) and np.array_equal(A(same, 0), A(same, 1))
+    assert not np.array_equal(A(own, 0), A(own, 0, 10))
+    assert not A(own, 0) is A(own, 0) and np.array_equal(A(own, 0), A(own, 0))
+
+
+def test_an_adapter_that_can_never_move_is_refused():
+    dead = Adapter(np.zeros((1, 2)), np.zeros((2, 1)))
+    with pytest.raises(BadInput, match="layer1.*both zero"):
+        lora.refuse_dead({"layer1": dead})
+    lora.refuse_dead({"layer1": dead._replace(A=np.ones((1, 2)))})

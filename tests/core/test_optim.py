@@ -1,0 +1,103 @@
+"""Optimizers against their formulas, and what clipping keeps."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilte.core import optim, tree
+from minilte.core.random import stream
+
+ALL = {
+    "sgd": optim.sgd(weight_decay=0.1),
+    "momentum": optim.sgd(0.9, weight_decay=0.1),
+    "nesterov": optim.sgd(0.9, True),
+    "adamw": optim.adamw(weight_decay=0.1),
+}
+
+
+def params(seed=0):
+    draw = stream(seed, "check")
+    return {"a": draw.standard_normal((2, 3)), "b": (draw.standard_normal(4), None)}
+
+
+def grads(seed):
+    return tree.map(lambda leaf: stream(seed, "check", 1).standard_normal(leaf.shape), params())
+
+
+def run(optimizer, steps, lr=0.1, scale=1.0):
+    p, state = params(), optimizer.init(params())
+    for step in range(steps):
+        p, state = optimizer.update(p, tree.map(lambda g: scale * g, grads(step)), state, lr)
+    return p, state
+
+
+def test_plain_sgd_and_coupled_decay():
+    p = optim.sgd(weight_decay=0.5).update({"a": np.array([2.0])}, {"a": np.array([3.0])}, optim.SGDState(None), 0.1)[0]
+    assert p["a"] == 2 - 0.1 * (3 + 0.5 * 2)
+
+
+def test_momentum_sums_past_gradients_and_nesterov_looks_ahead():
+    for nesterov, second in ((False, 1 + 0.5), (True, 1 + 0.5 * 1.5)):
+        optimizer, p = optim.sgd(0.5, nesterov), {"a": np.array([0.0])}
+        state, one = optimizer.init(p), {"a": np.array([1.0])}
+        p, state = optimizer.update(p, one, state, 1.0)
+        first = 1.5 if nesterov else 1.0
+        assert p["a"] == -first
+        p, state = optimizer.update(p, one, state, 1.0)
+        assert p["a"] == -first - second
+
+
+def test_the_first_step_of_adam_has_the_size_of_the_rate():
+    p, _ = run(optim.adamw(eps=1e-12), 1)
+    moved = tree.map(lambda a, b, g: (b - a) / np.sign(g), p, params(), grads(0))
+    # 1e-9: eps over the smallest gradient
+    assert all(np.allclose(leaf, 0.1, atol=1e-9) for leaf in tree.leaves(moved))
+
+
+def test_decoupled_decay_shrinks_by_a_constant_factor_where_the_gradient_is_zero():
+    p, _ = run(ALL["adamw"], 3, scale=0.0)
+    for got, start in zip(tree.leaves(p), tree.leaves(params())):
+        np.testing.assert_allclose(got, start * 0.99**3, rtol=1e-15)  # (1 - lr lambda)^3
+
+
+def test_adam_does_not_see_the_scale_of_the_loss_and_sgd_does():
+    a, b = run(optim.adamw(eps=0.0), 5)[0], run(optim.adamw(eps=0.0), 5, scale=8.0)[0]
+    assert all(np.allclose(x, y, rtol=1e-13) for x, y in zip(tree.leaves(a), tree.leaves(b)))  # rounding of 5 steps
+    a, b = run(optim.sgd(), 5)[0], run(optim.sgd(), 5, scale=8.0)[0]
+    assert not any(np.allclose(x, y) for x, y in zip(tree.leaves(a), tree.leaves(b)))
+
+
+def test_the_square_of_a_large_gradient_does_not_overflow_early():
+    g = np.array([1e20], np.float32)  # its square leaves float32, 0.001 of it does not
+    _, state = optim.adamw().update({"a": g}, {"a": g / 10}, optim.adamw().init({"a": g}), 0.1)
+    assert np.isfinite(state.v["a"]).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_changed_in_place_and_dtypes_stay(name):
+    optimizer = ALL[name]
+    p = tree.map(lambda leaf: leaf.astype(np.float32), params())
+    g = tree.map(lambda leaf: leaf.astype(np.float32), grads(0))
+    before = [leaf.copy() for leaf in tree.leaves((p, g))]
+    new, state = optimizer.update(p, g, optimizer.init(p), 0.1)
+    assert all(np.array_equal(x, y) for x, y in zip(tree.leaves((p, g)), before))
+    assert {leaf.dtype for leaf in tree.leaves(new)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_only_the_leaves_of_the_parameters_are_looked_at(name):
+    optimizer, more = ALL[name], {**grads(0), "b": (grads(0)["b"][0], np.ones(7))}
+    a = optimizer.update(params(), grads(0), optimizer.init(params()), 0.1)[0]
+    b = optimizer.update(params(), more, optimizer.init(params()), 0.1)[0]
+    assert all(np.array_equal(x, y) for x, y in zip(tree.leaves(a), tree.leaves(b)))
+
+
+@given(st.floats(0.01, 100))
+def test_clipping_keeps_the_direction_and_bounds_the_norm(most):
+    g = grads(1)
+    clipped = optim.clip(g, most)
+    assert optim.norm(clipped) <= most * (1 + 1e-12) or clipped is g
+    ratio = optim.norm(clipped) / optim.norm(g)
+    assert all(np.allclose(x, ratio * y, rtol=1e-12) for x, y in zip(tree.leaves(clipped), tree.leaves(g)))
+    assert (clipped is g) == (optim.norm(g) <= most)

@@ -1,0 +1,52 @@
+"""Trees keep their structure, their order and their numbers."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilte.core import tree
+from minilte.core.types import Adapter, Linear
+
+arrays = st.lists(st.integers(0, 3), max_size=3).map(lambda shape: np.arange(float(np.prod(shape, dtype=int))).reshape(shape))
+trees = st.recursive(
+    arrays | st.none(),
+    lambda sub: st.lists(sub, max_size=3).map(tuple)
+    | st.dictionaries(st.sampled_from("abc"), sub, max_size=3)
+    | st.builds(Adapter, sub, sub),
+    max_leaves=8,
+)
+
+
+def same(a, b):
+    return [(p, x.shape, x.tobytes()) for p, x in tree.named(a)] == [(p, x.shape, x.tobytes()) for p, x in tree.named(b)]
+
+
+@given(trees)
+def test_unpack_undoes_pack(one):
+    assert same(tree.unpack(tree.pack(one, np.dtype(float)), one), one)
+
+
+@given(trees)
+def test_mapping_the_identity_changes_nothing_and_keeps_types(one):
+    mapped = tree.map(lambda leaf: leaf, one)
+    assert same(mapped, one) and type(mapped) is type(one)
+
+
+@given(trees)
+def test_a_blank_tree_has_the_same_shapes(one):
+    assert same(tree.map(np.zeros_like, one), tree.blank(one))
+
+
+@given(trees)
+def test_counts_agree_with_the_leaves(one):
+    assert tree.size(one) == sum(leaf.size for leaf in tree.leaves(one)) == tree.nbytes(one) // 8
+
+
+def test_names_are_paths():
+    one = {"layer1": Linear(np.ones((2, 2)), None), "pair": (np.zeros(1), Adapter(np.zeros(2), np.zeros(3)))}
+    assert [path for path, _ in tree.named(one)] == ["layer1.W", "pair.0", "pair.1.A", "pair.1.B"]
+
+
+def test_map_takes_the_same_places_of_every_tree():
+    a, b = {"x": (1.0, None)}, {"x": (2.0, 5.0)}
+    assert tree.map(lambda p, q: p + q, a, b) == {"x": (3.0, None)}
