@@ -1,6 +1,6 @@
 """Data parallel training on the loop of `core.lte`: T = 1, gradients are summed, one optimizer for all.
 
-`full` trains the matrices themselves; `lora` one adapter a layer; `mhlora` N adapters a layer at once (METHOD 2).
+`full` trains the matrices themselves; `lora` one adapter a layer; `mhlora` N adapters a layer at once (section 3.1).
 Heads are the workers among which every cumulative batch is split; by law L11 their number does not change the step.
 """
 

@@ -79,7 +79,7 @@ class Ranks:
     def sum(self, trees: Sequence[Tree], notes: Sequence[float]) -> tuple[Tree, list]:
         """The sum of every head's tree, added in head order by slices: each rank adds one slice, then all share.
 
-        Sends ((P-1)/P) N M numbers in the first collective and (P-1) M in the second, over all ranks (METHOD 5).
+        Sends ((P-1)/P) N M numbers in the first collective and (P-1) M in the second, over all ranks.
         """
         like, dtype = self._shapes(trees)
         flat = [tree.pack(one, dtype) for one in trees]

@@ -1,4 +1,4 @@
-"""What travels, as formulas: numbers sent by all workers together (METHOD 5). Multiply by the size of a number."""
+"""What travels, as formulas: numbers sent by all workers together. Multiply by the size of a number in bytes."""
 
 
 def ring(workers: int, numbers: int) -> int:

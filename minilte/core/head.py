@@ -1,30 +1,28 @@
 """A head inside LTE: what it sees of the main weights, what it trains, and its T local steps."""
 
+import numpy as np
+
 from minilte.core import models, optim, tree
-from minilte.core.types import Adapted, Head, Linear, Main, Task, Tree, Weights
+from minilte.core.types import Adapted, Adapter, Head, Linear, Main, Task, Tree, Weights
 
 
 def replica_of(weights: Weights, adapted) -> Weights:
     """What a head trains beside its adapters: all of `weights` but the matrices that have an adapter."""
-    return {
-        name: Linear(None, layer.c) if name in adapted else layer for name, layer in weights.items()
-    }
+    return {name: Linear(None, layer.c) if name in adapted else layer for name, layer in weights.items()}
 
 
 def overlay(weights: Weights, replica: Weights) -> Weights:
     """`weights` with every array that `replica` holds in its place; an empty replica changes nothing."""
-    return {
-        name: type(layer)(*(old if new is None else new for old, new in zip(layer, replica[name])))
-        if name in replica
-        else layer
-        for name, layer in weights.items()
-    }
+    layers = dict(weights)
+    for name, copy in replica.items():
+        layers[name] = type(copy)(*(old if new is None else new for old, new in zip(weights[name], copy)))
+    return layers
 
 
 def seen(weights: Weights, head: Head, scales: dict[str, float]) -> dict:
     """The network's parameters as the head computes with them: W - s V + s B A, and its own replicas.
 
-    At full scale s, not s / N: the 1/N of MHLoRA is in the merge (METHOD 2).
+    At full scale s, not s / N: the 1/N of MHLoRA is in the merge (section 3.3).
     """
     layers = overlay(weights, head.replica)
     for name, now in head.now.items():
@@ -41,10 +39,13 @@ def trained_grads(grads: dict, trained: tuple) -> tuple:
     return tree.map(lambda _, grad: grad, trained, (mine, rest))
 
 
-def local_steps(task: Task, scales: dict[str, float], share: float, main: Main, head: Head, start: int, stop: int) -> Head:
+def local_steps(
+    task: Task, scales: dict[str, float], share: float, main: Main, head: Head, start: int, stop: int
+) -> Head:
     """Steps start … stop-1 of one head on its own batches, with its own optimizer; the main weights stay.
 
-    `share` scales the gradient: 1 for the mean over the head's own shard (METHOD 3, loss reduction `shard`).
+    `share` scales the gradient: 1 for the mean over the head's own shard, b_n / b for its part of the whole batch's
+    mean, as the authors' code has it. Adam hides the factor, SGD does not.
     """
     (now, replica, opt), losses = (head.now, head.replica, head.opt), []
     for step in range(start, stop):
@@ -58,7 +59,7 @@ def local_steps(task: Task, scales: dict[str, float], share: float, main: Main, 
 
 
 def reset(task: Task, head: Head, how: str, fresh: Tree, optimizer: bool) -> Head:
-    """What a head does after a merge (METHOD 3).
+    """What a head does after a merge (section 3.4).
 
     "none": V <- B A, all else stays. "b": B <- 0, V <- 0, A stays. "ab": A is redrawn too (`fresh`).
     `optimizer` also forgets the optimizer state.
@@ -67,7 +68,7 @@ def reset(task: Task, head: Head, how: str, fresh: Tree, optimizer: bool) -> Hea
         now, then = head.now, head.now
     else:
         A_from = fresh if how == "ab" else head.now
-        now = {name: pair._replace(A=A_from[name].A, B=0 * pair.B) for name, pair in head.now.items()}
+        now = {name: Adapter(A_from[name].A, np.zeros_like(pair.B)) for name, pair in head.now.items()}
         then = None
     opt = task.optimizer.init((now, head.replica)) if optimizer else head.opt
     return head._replace(now=now, then=then, opt=opt)

@@ -41,7 +41,7 @@ def lora(x: Array, W: Array, c: Array | None, s: float, now: Adapter, then: Adap
 
     Shapes: (b,n),(m,n),(m),(),((r,n),(m,r)),((r,n),(m,r))->(b,m). `then` holds V = B' A' as factors; None is V = 0.
     The difference is taken between factors, B A - B' A' = [B - B', B'] [A; A - A'], not between two products:
-    near a merge those almost cancel, and right after one this form gives exactly zero (METHOD: law L10).
+    near a merge those almost cancel, and right after one this form gives exactly zero (law L10).
     """
     A, B = (now if then is None else change(now, then))
     h = x @ A.T  # (b, r) or (b, 2r); the first r columns are x A^T

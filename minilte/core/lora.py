@@ -112,7 +112,7 @@ INITS = {
 def init_adapters(weights: Weights, ranks: dict[str, int], init: str, seed: int, head: int, step: int = 0) -> Adapters:
     """Fresh adapters: B = 0, A drawn by `init` from the stream of (seed, head, step), in float64 and then cast.
 
-    `ranks` names the layers to adapt and the rank asked for in each; r = min(rank, m, n) (METHOD: Initialisation).
+    `ranks` names the layers to adapt and the rank asked for in each; r = min(rank, m, n).
     """
     rng, adapters = stream(seed, "adapter", head, step), {}
     for name, asked in ranks.items():

@@ -1,16 +1,15 @@
 """LoRA-the-Explorer: the loop of Algorithm 1, and the parts that make it LTE.
 
 The loop names heads, never ranks: how many processes hold them is the communicator's affair. Other methods are other
-choices of parts for the same loop (`minilte.baselines`).
+choices of parts for the same loop (`minilte.baselines`). Source: Huh et al. 2024, section 3.3 and Algorithm 1.
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 from minilte.core import tree
 from minilte.core.head import local_steps, replica_of, reset
 from minilte.core.lora import Plan, refuse_dead
-from minilte.core.merge import merged
+from minilte.core.merge import merged, shares
 from minilte.core.types import Comm, Head, Main, Method, Round, Rounds, Sent, Task, Tree
 
 
@@ -39,14 +38,14 @@ def lte(
     replicas: str = "average",
     w: Sequence[float] | None = None,
 ) -> Method:
-    """The parts of LTE (METHOD 3): every head T = `every` local steps on its own data, then a merge of factors.
+    """The parts of LTE: every head takes T = `every` local steps on its own data, then all merge their factors.
 
     reset_mode: "none" (V_n <- B_n A_n), "b" or "ab". reduction: "shard", each head's loss is the mean over its own
     shard, or "batch", its part of the whole batch's mean. replicas: "average" or "frozen". w: the heads' shares in a
-    merge, 1/N each by default.
+    merge, 1/N each by default. Raises BadInput for shares that do not sum to one.
     """
     heads = len(plan.ranks)
-    w = [1 / heads] * heads if w is None else list(w)
+    w = shares(heads, w)
     adapted = plan.ranks[0]
     replica = replica_of(task.weights, adapted) if replicas == "average" else {}
     start = [tree.blank(plan.shape(n)) if reset_mode == "none" else None for n in range(heads)]  # V = 0

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from minilte.core import tree
+from minilte.core.errors import BadInput
 from minilte.core.head import overlay
 from minilte.core.layers import change
 from minilte.core.lora import stack
@@ -19,7 +20,7 @@ def merged(
     """W <- W + sum_n w_n s_n (B_n A_n - V_n) in every adapted layer; replicas are averaged with the same w_n.
 
     All heads' factors are stacked first, so a layer costs one product of m x R by R x n and O(mn) memory, never an
-    m x n matrix a head (law L5; METHOD 3).
+    m x n matrix a head (law L5). Source: section 3.3; the reset-less form with V_n is that of section 3.4.
     """
     layers = overlay(weights, mean([head.replica for head in sent], w))
     for name in sent[0].now:
@@ -29,6 +30,18 @@ def merged(
         total = stack(moves, [w_n * s[name] for w_n, s in zip(w, scales, strict=True)])
         layers[name] = layers[name]._replace(W=plus_product(weights[name].W, total.B, total.A))
     return layers
+
+
+def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:
+    """The heads' shares w_n in a merge: 1/N each, or those given.
+
+    Raises BadInput unless there is one for each head and they sum to one: then the merged weight is the mean of what
+    the heads computed with (law L13).
+    """
+    w = [1 / heads] * heads if w is None else [float(one) for one in w]
+    if len(w) != heads or not abs(sum(w) - 1) <= 1e-9:
+        raise BadInput(f"w: expected {heads} shares that sum to 1, got {len(w)} that sum to {sum(w):g}")
+    return w
 
 
 def plus_product(W: Array, B: Array, A: Array) -> Array:

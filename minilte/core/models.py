@@ -96,7 +96,7 @@ def loss_and_grads(net: Network, params: dict, x: Array, y: Array, share: float 
     """Mean loss of a batch, and `share` times its gradient.
 
     share = 1 is the gradient of the batch's own mean; b_n / b makes it a head's part of the gradient of the whole
-    batch's mean (METHOD 3, loss reduction).
+    batch's mean.
     """
     f, back = LOSSES[net.loss]
     smoothing = (net.smoothing,) if net.loss == "cross-entropy" else ()

@@ -1,12 +1,14 @@
 """The merge against the dense mean, and what it may not do."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.core import tree
 from minilte.core.lora import product
-from minilte.core.merge import mean, merged
+from minilte.core.errors import BadInput
+from minilte.core.merge import mean, merged, shares
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
 
@@ -58,6 +60,12 @@ def test_nothing_passed_in_is_changed(seed, m, n, ranks):
     before = [leaf.copy() for leaf in tree.leaves(everything[:3])]
     merged(*everything)
     assert all(np.array_equal(x, y) for x, y in zip(tree.leaves(everything[:3]), before))
+
+
+@pytest.mark.parametrize("w", [[0.5, 0.4], [1.0], [0.5, 0.5, 0.0], [float("nan"), 1.0]])
+def test_shares_that_do_not_sum_to_one_are_refused(w):
+    with pytest.raises(BadInput, match="2 shares that sum to 1"):
+        shares(2, w)
 
 
 def test_a_mean_is_added_in_head_order():

@@ -1,0 +1,50 @@
+"""Sphinx settings: Markdown pages, notebooks run once and kept, and nothing fetched when a page is opened."""
+
+from markdown_it import MarkdownIt
+
+import minilte
+
+project = "minilte"
+author = "The minilte authors"
+copyright = f"2026, {author}"
+version = release = minilte.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build", "jupyter_execute"]
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 2
+
+# `notebooks` is a link to the folder beside this one; a notebook runs again when its cells have changed
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+
+html_theme = "sphinx_book_theme"
+html_title = "minilte"
+html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fullscreen_button": False}
+html_static_path = ["_static"]
+html_copy_source = False
+
+# MathJax 3.2.2 with its fonts inside, as released; its menu could load more, from elsewhere
+mathjax_path = "mathjax/tex-svg.js"
+mathjax3_config = {"options": {"enableMenu": False}}
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+
+
+def plain_docstring(app, what, name, obj, options, lines):
+    """A docstring is plain text with formulas in it: Markdown leaves those alone, reStructuredText does not."""
+    html = MarkdownIt().disable(["emphasis", "link"]).render("\n".join(lines))
+    lines[:] = [".. raw:: html", "", *("   " + line for line in html.splitlines())]
+
+
+def without_fields(app, what, name, obj, skip, options):
+    """The fields of a NamedTuple stand in its signature already."""
+    return skip or type(obj).__name__ == "_tuplegetter"
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", plain_docstring)
+    app.connect("autodoc-skip-member", without_fields)

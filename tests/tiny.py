@@ -1,0 +1,131 @@
+"""Runs of a tenth of a second that many tests make, and settings of every kind."""
+
+import dataclasses
+import json
+import signal
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from minilte.comm.solo import Solo
+from minilte.runs import job
+from minilte.runs.config import Config, flag_name, item_type
+from minilte.runs.session import Session, open_session
+
+TINY = dict(data="least-squares", inputs=6, outputs=4, samples=64, model="linear", heads=2, rank=2, batch=8, steps=6,
+            merge_every=2)
+SGD = dict(optimizer="sgd", alpha=2.0)  # at the default alpha plain steps of 1e-3 run away
+KINDS = {  # one run of each kind of state
+    "lte": {},
+    "reset-b": dict(reset="b"),
+    "reset-ab": dict(reset="ab"),
+    "reset-b-and-optimizer": dict(reset="b", reset_optimizer=True),
+    "reset-ab-and-optimizer": dict(reset="ab", reset_optimizer=True),
+    "keep-but-reset-optimizer": dict(reset_optimizer=True),
+    "lora": dict(method="lora"),
+    "mhlora": dict(method="mhlora"),
+    "full": dict(method="full"),
+    "lte-sgd": SGD,
+    "lte-momentum": SGD | dict(momentum=0.9, nesterov=True, reset="ab"),
+    "full-momentum": SGD | dict(method="full", momentum=0.9),
+    "frozen": dict(replicas="frozen"),
+    "unequal-ranks": dict(head_ranks=(1, 3)),
+    "norms-without-biases": dict(model="mlp", widths=(5,), norm=True, bias=False),
+    "float64": dict(dtype="float64"),
+}
+
+
+def config(**changes) -> Config:
+    """The settings of a tiny run."""
+    return Config(**TINY | changes)
+
+
+def words(**values) -> list[str]:
+    """Settings as a person writes them: --merge-every=2 --no-bias --widths=5,4; None leaves one out."""
+    argv = []
+    for name, value in values.items():
+        flag = flag_name(name)
+        if isinstance(value, bool):
+            argv.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value is not None:
+            argv.append(f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
+    return argv
+
+
+def flags(**changes) -> list[str]:
+    """The command line of a tiny run."""
+    return words(**TINY | changes)
+
+
+# ------------------------------------------------------------------------------------------------ runs in a folder
+
+
+def session(transport=None, **changes) -> Session:
+    """A tiny run in memory."""
+    return open_session(config(**changes), transport)
+
+
+def quiet(record=lambda record, session: None, wish=lambda: 0) -> job.Watch:
+    """Nobody listens; `wish` may ask to stop."""
+    return job.Watch(lambda line: None, record, wish)
+
+
+def stop_after(step: int) -> job.Watch:
+    """A signal arrives while the round that begins at `step` is on its way."""
+    reached = []
+    return quiet(lambda record, _: reached.append(record.step),
+                 lambda: signal.SIGTERM if reached and reached[-1] >= step else 0)
+
+
+def begin(path: Path, transport=None, **changes) -> Path:
+    """A tiny run's folder, before its first step."""
+    return job.begin(path, config(**changes), transport or Solo())
+
+
+def go_on(path: Path, transport=None, watch: job.Watch | None = None) -> dict | job.Stopped:
+    """The run in a folder, from where it stands to its end or to a signal."""
+    transport = transport or Solo()
+    return job.run(path, job.settings(path, transport), transport, watch or quiet())
+
+
+def steps_saved(path: Path) -> list[int]:
+    """The steps of the checkpoints in a run folder."""
+    return sorted(int(folder.name.removeprefix("step-")) for folder in (path / "ckpt").iterdir())
+
+
+def the_summary(path: Path) -> dict:
+    """summary.json of a finished run."""
+    return json.loads((path / "summary.json").read_text())
+
+
+# ------------------------------------------------------------------------------------------------ any settings
+
+names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=","), min_size=1)  # of layers
+
+
+def values(knob: dataclasses.Field) -> st.SearchStrategy:
+    """Whatever a field takes."""
+    (kind, many), bounds = item_type(knob.type), knob.metadata
+    if "choices" in bounds:
+        one = st.sampled_from(bounds["choices"])
+    elif kind is int:
+        one = st.integers(bounds["least"], bounds.get("most", bounds.get("below", 10**9 + 1) - 1))
+    elif kind is float:
+        low, high = bounds.get("above", bounds.get("least")), bounds.get("below", bounds.get("most"))
+        one = st.floats(low, high, exclude_min="above" in bounds, exclude_max="below" in bounds,
+                        allow_nan=False, allow_infinity=False)
+    else:
+        one = st.booleans() if kind is bool else names if many else st.just("") | names
+    return st.lists(one, max_size=4).map(tuple) if many else one
+
+
+@st.composite
+def configs(draw) -> Config:
+    """Any settings that fit together."""
+    made = {knob.name: draw(values(knob)) for knob in dataclasses.fields(Config)}
+    made["heads"] = heads = draw(st.integers(1, 8))
+    made["head_ranks"] = draw(st.sampled_from([(), tuple(range(1, heads + 1))]))
+    made["alpha"] = min(made["alpha"], 1e6)
+    made["batch"] = max(made["batch"], heads)
+    made["nesterov"] &= made["optimizer"] == "sgd" and made["momentum"] > 0
+    return Config(**made)
