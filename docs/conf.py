@@ -21,8 +21,13 @@ nb_execution_timeout = 120
 
 html_theme = "sphinx_book_theme"
 html_title = "minilte"
-html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fullscreen_button": False}
+html_theme_options = {
+    "navbar_persistent": [],  # one search field is enough
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+}
 html_static_path = ["_static"]
+html_css_files = ["minilte.css"]
 html_copy_source = False
 
 # MathJax 3.2.2 with its fonts inside, as released; its menu could load more, from elsewhere

@@ -4,21 +4,24 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 
 from minilte.core.errors import MinilteError
 
 
-def run(body: Callable, argv: Sequence[str]) -> int:
+def run(body: Callable, argv: Sequence[str], transport=None) -> int:
     """body(argv, transport) on every rank; returns the exit code. No rank is ever left waiting for another.
 
     Ends in one of two ways. Agreed: all ranks raise the same MinilteError, rank 0 prints it, all leave. Abort:
     something happened on one rank only; it prints its line and ends the job.
     """
     try:
-        transport = connect()
-    except MinilteError as error:
-        return complain(error, argv)
+        transport = transport or connect()
+    except MinilteError as error:  # before the ranks can meet, each finds the same
+        return complain(error, argv) if first_of_job() else exit_code(error)
+    if "--debug" not in argv:  # the end of a run that overflows is one line, not NumPy's dozen before it
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
     try:
         return body(argv, transport)
     except BaseException as error:  # SystemExit too: a rank that leaves early would hang the others for ever
@@ -56,22 +59,23 @@ def complain(error: BaseException, argv: Sequence[str], rank: int = 0) -> int:
     elif isinstance(error, SystemExit):
         line = f"rank {rank}: left early by sys.exit({error.code!r}); the run ends here, go on with --resume"
     else:
-        line = f"rank {rank}: {type(error).__name__}: {' '.join(str(error).split())}; --debug shows where"
-    print(f"minilte: error: {line}", file=sys.stderr, flush=True)
+        line = f"rank {rank}: {type(error).__name__}: {error}; --debug shows where"
+    print("minilte: error:", " ".join(line.split()), file=sys.stderr, flush=True)
     return exit_code(error)
 
 
 def say(line: str) -> None:
-    """One line on stdout; a reader that has gone away is no reason to stop."""
+    """One line on stdout; a reader that has gone away, or a full disk behind it, is no reason to stop."""
     try:
         print(line, flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def first_of_job() -> bool:
     """Is this process rank 0, as far as a launcher says? For --help, which must not touch MPI."""
-    return os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")) == "0"
+    told = (os.environ[name] for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if name in os.environ)
+    return next(told, "0") == "0"
 
 
 def catch_signals() -> Callable[[], int]:

@@ -1,9 +1,10 @@
 """Train a network: python -m minilte.train, or mpirun -n 8 python -m minilte.train for heads as MPI processes."""
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from minilte import command
@@ -24,7 +25,7 @@ class Options:
     debug: bool = knob(False, "show tracebacks")
 
 
-OPTIONS = {option.name for option in fields(Options)}
+OPTIONS = {option.name for option in dataclasses.fields(Options)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +56,11 @@ def train(argv: Sequence[str], transport) -> int:
         agreed(transport, lambda: no_conflict(config, values, path))
     else:
         config = agreed(transport, lambda: Config(**values))
+    session = job.opened(config, transport)
+    if not options.resume:  # only now: what cannot run leaves no folder
         path = job.begin(folder_for(options, config, transport), config, transport)
     watcher = Watcher(options.quiet)
-    done = job.run(path, config, transport, job.Watch(watcher.line, watcher.record, command.catch_signals()))
+    done = job.run(path, session, job.Watch(watcher.line, watcher.record, command.catch_signals()))
     watcher.close()
     stopped = isinstance(done, job.Stopped)
     if transport.rank == 0:
@@ -78,9 +81,9 @@ def read(argv: Sequence[str]) -> tuple[Options, dict]:
 
 def no_conflict(config: Config, values: dict, path: Path) -> None:
     """A resumed run keeps its settings. Raises BadInput naming both values where something given says otherwise."""
-    for name, value in values.items():
-        value, had = tuple(value) if isinstance(value, list) else value, getattr(config, name)
-        if value != had:
+    asked = dataclasses.replace(config, **values)
+    for name in values:
+        if (value := getattr(asked, name)) != (had := getattr(config, name)):
             raise BadInput(f"{flag_name(name)}: the run in {path} has {had!r}, got {value!r}; leave it out, or begin anew")
 
 

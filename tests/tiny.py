@@ -85,7 +85,7 @@ def begin(path: Path, transport=None, **changes) -> Path:
 def go_on(path: Path, transport=None, watch: job.Watch | None = None) -> dict | job.Stopped:
     """The run in a folder, from where it stands to its end or to a signal."""
     transport = transport or Solo()
-    return job.run(path, job.settings(path, transport), transport, watch or quiet())
+    return job.run(path, job.opened(job.settings(path, transport), transport), watch or quiet())
 
 
 def steps_saved(path: Path) -> list[int]:
@@ -109,7 +109,7 @@ def values(knob: dataclasses.Field) -> st.SearchStrategy:
     if "choices" in bounds:
         one = st.sampled_from(bounds["choices"])
     elif kind is int:
-        one = st.integers(bounds["least"], bounds.get("most", bounds.get("below", 10**9 + 1) - 1))
+        one = st.integers(bounds["least"], bounds["most"] if "most" in bounds else bounds["below"] - 1)
     elif kind is float:
         low, high = bounds.get("above", bounds.get("least")), bounds.get("below", bounds.get("most"))
         one = st.floats(low, high, exclude_min="above" in bounds, exclude_max="below" in bounds,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from minilte.core import tree
 from minilte.core.head import local_steps, replica_of, reset
 from minilte.core.lora import Plan, refuse_dead
-from minilte.core.merge import merged, shares
-from minilte.core.types import Comm, Head, Main, Method, Round, Rounds, Sent, Task, Tree
+from minilte.core.merge import MEAN, shares
+from minilte.core.types import Comm, Head, Main, Method, Round, Rounds, Rule, Sent, Task, Tree
 
 
 def rounds(method: Method, comm: Comm, main: Tree, heads: Sequence[Tree], steps: int, start: int = 0) -> Rounds:
@@ -37,12 +37,13 @@ def lte(
     reduction: str = "shard",
     replicas: str = "average",
     w: Sequence[float] | None = None,
+    rule: Rule = MEAN,
 ) -> Method:
     """The parts of LTE: every head takes T = `every` local steps on its own data, then all merge their factors.
 
     reset_mode: "none" (V_n <- B_n A_n), "b" or "ab". reduction: "shard", each head's loss is the mean over its own
     shard, or "batch", its part of the whole batch's mean. replicas: "average" or "frozen". w: the heads' shares in a
-    merge, 1/N each by default. Raises BadInput for shares that do not sum to one.
+    merge, 1/N each by default. rule: how factors become a change of the main weights. Raises BadInput for shares that do not sum to one.
     """
     heads = len(plan.ranks)
     w = shares(heads, w)
@@ -64,8 +65,9 @@ def lte(
         return comm.gather([Sent(head.now, head.replica) for head in heads], like, [head.loss for head in heads])
 
     def merge(main, sent, _):
+        weights, state = rule.merge(main.rule, main.weights, sent, main.then, plan.scales, w)
         then = tuple(head.now for head in sent) if reset_mode == "none" else None
-        return Main(merged(main.weights, sent, main.then, plan.scales, w), then)
+        return Main(weights, then, state)
 
     def restart(main, head, step):
         fresh = plan.draw(head.index, step) if reset_mode == "ab" else None
@@ -75,7 +77,7 @@ def lte(
 
     return Method(
         every=every,
-        begin=lambda: Main(task.weights, tuple(start) if reset_mode == "none" else None),
+        begin=lambda: Main(task.weights, tuple(start) if reset_mode == "none" else None, rule.init(task.weights)),
         enter=enter,
         local=local,
         exchange=exchange,

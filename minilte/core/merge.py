@@ -7,7 +7,7 @@ from minilte.core.errors import BadInput
 from minilte.core.head import overlay
 from minilte.core.layers import change
 from minilte.core.lora import stack
-from minilte.core.types import Adapters, Array, Sent, Tree, Weights
+from minilte.core.types import Adapters, Array, Rule, Sent, Tree, Weights
 
 
 def merged(
@@ -30,6 +30,9 @@ def merged(
         total = stack(moves, [w_n * s[name] for w_n, s in zip(w, scales, strict=True)])
         layers[name] = layers[name]._replace(W=plus_product(weights[name].W, total.B, total.A))
     return layers
+
+
+MEAN = Rule(lambda weights: None, lambda state, *merge: (merged(*merge), state))  # the rule of the paper
 
 
 def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:

@@ -64,6 +64,7 @@ class Main(NamedTuple):
 
     weights: Weights
     then: tuple[Adapters, ...] | None  # every head's factors at the last merge, in head order; None: V = 0
+    rule: Tree = None  # what the merge rule remembers
 
 
 class Sent(NamedTuple):
@@ -74,6 +75,16 @@ class Sent(NamedTuple):
 
 
 Batch = Callable[[int, int], tuple[Array, Array]]  # (head, step) -> x (b_n, n), y
+
+
+class Rule(NamedTuple):
+    """A way to merge, as a pair like an optimizer: state in, state out.
+
+    merge(state, weights, sent, then, scales, w) -> (weights, state); `sent`, `then` and `scales` are in head order.
+    """
+
+    init: Callable[[Weights], Tree]
+    merge: Callable[..., tuple[Weights, Tree]]
 
 
 class Task(NamedTuple):

@@ -16,8 +16,8 @@ from minilte.runs.build import all_widths, make_net
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import one_blas_thread
-from minilte.runs.session import Record, advance, first_state, open_session
-from minilte.runs.weights import read_tensors, read_weights
+from minilte.runs.session import Record, advance, first_state, open_session, read_records
+from minilte.runs.weights import fitted, read_tensors
 
 
 def rounds(config: Config, data: Dataset | None = None) -> Iterator[Record]:
@@ -71,12 +71,13 @@ def fit(config: Config, data: Dataset | None = None) -> Result:
 def load(run: str | Path) -> Result:
     """The result of a finished run, from its folder. Raises BadInput naming the file that is missing or wrong."""
     path = Path(run)
-    config = Config(**folder.read_json(path / "config.json"))
-    summary = folder.read_json(path / "summary.json")
-    net = make_net(config, summary["inputs"], summary["outputs"], summary["classes"])
-    widths = all_widths(config, summary["inputs"], summary["outputs"])
-    like = models.init_weights(net, widths, config.seed, config.dtype, config.bias)
-    weights = read_weights(path / "final.safetensors", like)
-    stored = read_tensors(path / "final.safetensors")
-    records = [Record(**line) for line in folder.read_lines(path / "metrics.jsonl")]
-    return Result(config, net, weights, Scaling(stored["input.mean"], stored["input.deviation"]), records)
+    config, summary, file = folder.read_settings(path), folder.read_json(path / "summary.json"), path / "final.safetensors"
+    try:
+        inputs, outputs, classes = (summary[name] for name in ("inputs", "outputs", "classes"))
+        stored = read_tensors(file)
+        scaling = Scaling(stored["input.mean"], stored["input.deviation"])
+    except KeyError as missing:
+        raise BadInput(f"{path}: no {missing} in summary.json or {file.name}; expected a run of this minilte") from None
+    net = make_net(config, inputs, outputs, classes)
+    like = models.init_weights(net, all_widths(config, inputs, outputs), config.seed, config.dtype, config.bias)
+    return Result(config, net, fitted(stored, like, file), scaling, read_records(path / "metrics.jsonl"))

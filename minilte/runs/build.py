@@ -1,5 +1,6 @@
 """From settings to parts: data, network, task, method."""
 
+import re
 from typing import NamedTuple
 
 from minilte.baselines import data_parallel
@@ -10,7 +11,7 @@ from minilte.core.lte import lte
 from minilte.core.schedules import schedule
 from minilte.core.types import Method, Task, Weights
 from minilte.data.batches import batches
-from minilte.data.dataset import Dataset
+from minilte.data.dataset import Dataset, cast
 from minilte.data.sources import load
 from minilte.runs.config import Config
 from minilte.runs.weights import read_weights
@@ -28,7 +29,7 @@ class Parts(NamedTuple):
 
 def build(config: Config, data: Dataset | None = None) -> Parts:
     """All parts of a run; `data` stands in for what config.data names. Raises BadInput."""
-    data = read_data(config) if data is None else data
+    data = read_data(config) if data is None else cast(data, config.dtype)
     if data.classes is None and config.label_smoothing:
         raise BadInput("label-smoothing: expected 0 for a regression, which has no labels")
     net = make_net(config, data.inputs, data.outputs, data.classes)
@@ -125,7 +126,7 @@ def layer_ranks(config: Config, names: list[str]) -> dict[str, int]:
     ranks = {}
     for item in config.layer_ranks:
         name, _, rank = item.partition("=")
-        if name not in names or not rank.isdecimal():
-            raise BadInput(f"layer-ranks: expected NAME=RANK with a name of {', '.join(names)}, got {item!r}")
+        if name not in names or name in ranks or not re.fullmatch(r"\d{1,9}", rank, re.ASCII):
+            raise BadInput(f"layer-ranks: expected NAME=RANK once for a name of {', '.join(names)}, got {item!r:.60}")
         ranks[name] = int(rank)
     return ranks

@@ -17,6 +17,8 @@ from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.types import Array, Tree
 from minilte.runs import folder
+from minilte.runs.config import flag_name
+from minilte.runs.weights import unpacked
 
 FORMAT = 1
 KEEP = 2  # checkpoints
@@ -36,33 +38,45 @@ def bare(head: Tree) -> Tree:
     return head._replace(index=None, loss=None)
 
 
-def save(run: Path, state: State) -> Path:
+def save(run: Path, state: State, config: dict) -> Path:
     """Write ckpt/step-N: temp folder, fsync, rename. Older ones beyond the last `KEEP` go. Raises DiskTrouble."""
     from safetensors.numpy import save as to_bytes
 
-    root = run / "ckpt"
-    final, temporary = root / f"step-{state.step}", root / f".step-{state.step}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as trouble:
-        raise folder.DiskTrouble(f"cannot write {temporary}: {trouble.strerror or trouble}") from None
+    root, name = run / "ckpt", f"step-{state.step}"
     arrays = {"main": state.main, "heads": tuple(bare(head) for head in state.heads)}
-    content = to_bytes({name: np.ascontiguousarray(leaf) for name, leaf in tree.named(arrays)})
-    folder.write(temporary / "state.safetensors", content)
+    content = to_bytes({path: np.asarray(leaf, order="C") for path, leaf in tree.named(arrays)})
     manifest = {
         "format": FORMAT,
         "step": state.step,
         "facts": state.facts,
+        "config": config,
         "sha256": {"state.safetensors": hashlib.sha256(content).hexdigest()},
     }
-    folder.write_json(temporary / "manifest.json", manifest)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    folder.settle(root)
-    for old in listed(run)[:-KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
+    with folder.writing(root / name):
+        for left in root.glob(f".*{folder.TEMPORARY}"):  # by a save that was killed
+            shutil.rmtree(left)
+        temporary = root / f".new-{name}{folder.TEMPORARY}"
+        temporary.mkdir(parents=True)
+        folder.write(temporary / "state.safetensors", content)
+        folder.write_json(temporary / "manifest.json", manifest | {"seal": seal(manifest)})
+        if (root / name).exists():
+            drop(root / name)
+        temporary.rename(root / name)
+        folder.settle(root)
+        for old in listed(run)[:-KEEP]:
+            drop(old)
+    return root / name
+
+
+def drop(path: Path) -> None:
+    """Delete a checkpoint, never half of it under its name."""
+    shutil.rmtree(path.rename(path.with_name(f".old-{path.name}{folder.TEMPORARY}")))
+
+
+def seal(manifest: dict) -> str:
+    """SHA-256 of a manifest without its seal, so that no flipped bit in it goes unseen."""
+    rest = {key: value for key, value in manifest.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def listed(run: Path) -> list[Path]:
@@ -71,22 +85,30 @@ def listed(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
-def load(path: Path, main: Tree, heads: Sequence[Tree]) -> State:
+def load(path: Path, main: Tree, heads: Sequence[Tree], config: dict) -> State:
     """The state in a checkpoint; `main` and `heads` give its structure. Raises BadInput naming what does not fit."""
-    from minilte.runs.weights import read_tensors
-
-    manifest = folder.read_json(path / "manifest.json")
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise BadInput(f"{path}/manifest.json: expected format {FORMAT}, got {json.dumps(manifest)[:40]}")
-    file = path / "state.safetensors"
+    manifest, file = read_manifest(path), path / "state.safetensors"
+    for name, value in config.items():
+        if (had := manifest["config"].get(name)) != value:
+            raise BadInput(f"{path}: made with {flag_name(name)} {had!r}, but the run has {value!r}; restore that one")
     content = file.read_bytes() if file.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != manifest.get("sha256", {}).get(file.name):
+    if hashlib.sha256(content).hexdigest() != manifest["sha256"][file.name]:
         raise BadInput(f"{file}: damaged (its sha256 is not the manifest's); delete {path} to use the one before")
-    stored = read_tensors(file)
     like = {"main": main, "heads": tuple(bare(head) for head in heads)}
-    arrays = rebuilt(like, stored, file)
+    arrays = rebuilt(like, unpacked(content, file), file)
     heads = tuple(new._replace(index=n, loss=float("nan")) for n, new in enumerate(arrays["heads"]))
     return State(manifest["step"], arrays["main"], heads, manifest["facts"])
+
+
+def read_manifest(path: Path) -> dict:
+    """What a checkpoint says of itself. Raises BadInput where it is damaged, of another format or another place."""
+    file = path / "manifest.json"
+    manifest = folder.read_json(file)
+    if (found := manifest.get("format")) != FORMAT:
+        raise BadInput(f"{file}: expected format {FORMAT}, got {found!r:.40}; read it with the minilte that wrote it")
+    if manifest.get("seal") != seal(manifest) or path.name != f"step-{manifest['step']}":
+        raise BadInput(f"{file}: damaged (its seal is broken); delete {path} to use the one before")
+    return manifest
 
 
 def rebuilt(like: Tree, stored: dict[str, Array], file: Path) -> Tree:
@@ -98,5 +120,7 @@ def rebuilt(like: Tree, stored: dict[str, Array], file: Path) -> Tree:
         got = stored[name]
         if (got.shape, got.dtype) != (leaf.shape, leaf.dtype):
             raise BadInput(f"{file}: {name} is {got.dtype}{got.shape}, expected {leaf.dtype}{leaf.shape}")
+        if not np.isfinite(got).all():
+            raise BadInput(f"{file}: {name} is not all finite; the run had diverged, begin anew")
     in_order = iter(expected)
     return tree.map(lambda _: stored[next(in_order)], like)

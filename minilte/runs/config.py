@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from minilte.core.lora import INITS
 from minilte.core.schedules import SHAPES
 
 LARGEST_SCALE = 1e6  # of an adapter; the paper's largest alpha at rank 1 is 8192
+MOST = 10**9  # of anything that is counted: far beyond use, and every float and index can hold it
 
 
 def knob(default, help, **bounds):
@@ -30,7 +32,7 @@ class Config:
     outputs: int = knob(32, "least-squares: outputs m", least=1, most=100_000)
     samples: int = knob(4096, "least-squares: training samples", least=1, most=100_000_000)
     spectrum: str = knob("flat", "least-squares: singular values of the target", choices=("flat", "gaussian"))
-    target_rank: int = knob(0, "least-squares: rank of the target; 0 for full", least=0)
+    target_rank: int = knob(0, "least-squares: rank of the target; 0 for full", least=0, most=MOST)
     noise: float = knob(0.0, "least-squares: deviation of the noise", least=0.0)
     # network
     model: str = knob("mlp", "mlp; linear (one layer) or deep-linear, without activation",
@@ -43,8 +45,8 @@ class Config:
     # method
     method: str = knob("lte", "full (data parallel), lora, mhlora, lte", choices=("full", "lora", "mhlora", "lte"))
     heads: int = knob(8, "heads N, the workers among which the batch is split", least=1, most=100_000)
-    rank: int = knob(32, "rank r of every adapter; a layer uses min(rank, m, n)", least=1)
-    head_ranks: tuple[int, ...] = knob((), "a rank for each head, as 32,32,8,8; overrides --rank", least=1)
+    rank: int = knob(32, "rank r of every adapter; a layer uses min(rank, m, n)", least=1, most=MOST)
+    head_ranks: tuple[int, ...] = knob((), "a rank for each head, as 32,32,8,8; overrides --rank", least=1, most=MOST)
     layer_ranks: tuple[str, ...] = knob((), "ranks of single layers, as layer1=64,layer3=4; override the others")
     adapt: tuple[str, ...] = knob((), "names of the layers that get adapters, as layer1,layer2; default all")
     alpha: float = knob(2048.0, "numerator of the scale s", above=0.0)
@@ -52,7 +54,7 @@ class Config:
     init: str = knob("bernstein", "how A starts (B starts at zero)", choices=tuple(INITS))
     head_init: str = knob("own", "A of its own for each head, or the same for all", choices=("own", "same"))
     head_data: str = knob("own", "each head its block of the batch, or all the whole batch", choices=("own", "same"))
-    merge_every: int = knob(10, "T, local steps between merges (lte)", least=1)
+    merge_every: int = knob(10, "T, local steps between merges (lte)", least=1, most=MOST)
     reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
     reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
     loss_reduction: str = knob("shard", "a head's loss: mean over its shard, or its part of the batch's mean",
@@ -71,19 +73,20 @@ class Config:
     clip: float = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
     schedule: str = knob("cosine", "of the learning rate after the warm-up", choices=tuple(SHAPES))
     warmup: float = knob(0.05, "fraction of the steps with a rising rate", least=0.0, most=1.0)
-    batch: int = knob(512, "samples a step, over all heads together", least=1)
-    steps: int = knob(400, "local steps of every head", least=0)
+    batch: int = knob(512, "samples a step, over all heads together", least=1, most=MOST)
+    steps: int = knob(400, "local steps of every head", least=0, most=MOST)
     # the run
-    eval_every: int = knob(0, "steps between evaluations, rounded up to merges; 0: a twentieth of the run", least=0)
-    save_every: int = knob(0, "steps between checkpoints, rounded up to merges; 0: a tenth of the run", least=0)
+    eval_every: int = knob(0, "steps between evaluations, rounded up to merges; 0: a twentieth of the run",
+                           least=0, most=MOST)
+    save_every: int = knob(0, "steps between checkpoints, rounded up to merges; 0: a tenth of the run",
+                           least=0, most=MOST)
     seed: int = knob(0, "of everything random", least=0, below=2**63)
     dtype: str = knob("float32", "of all arithmetic", choices=("float32", "float64"))
     init_from: str = knob("", "start from the weights in this .safetensors file")
     versus: str = knob("none", "train this baseline too, on the same samples", choices=("none", "full"))
 
     def __post_init__(self):
-        for knob_ in dataclasses.fields(self):
-            object.__setattr__(self, knob_.name, checked(knob_, getattr(self, knob_.name)))
+        check_fields(self)
         self.check_together()
 
     def check_together(self):
@@ -121,6 +124,12 @@ def item_type(kind) -> tuple[type, bool]:
     return kind, False
 
 
+def check_fields(settings) -> None:
+    """Give every field of a new frozen dataclass of knobs its own type. Raises BadInput naming the field."""
+    for knob_ in dataclasses.fields(settings):
+        object.__setattr__(settings, knob_.name, checked(knob_, getattr(settings, knob_.name)))
+
+
 def checked(knob_: dataclasses.Field, value):
     """The value in the field's own type; raises BadInput when type or bounds do not fit."""
     kind, many = item_type(knob_.type)
@@ -140,8 +149,8 @@ WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "
 def typed(value, kind: type):
     """The value as `kind`: an int passes for a float, and nothing else passes for anything. Raises ValueError."""
     fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
-    if not fits or (kind is float and not math.isfinite(value)):
-        raise ValueError(f"expected {WORDS[kind]}, got {value!r}")
+    if not fits or (kind is float and not abs(value) <= sys.float_info.max):  # false for NaN too
+        raise ValueError(f"expected {WORDS[kind]}, got {value!r:.60}")
     return kind(value)
 
 
@@ -156,7 +165,7 @@ BOUNDS = {
 def check_bounds(value, bounds) -> None:
     """Raises ValueError, naming the bound, when the value is outside."""
     if "choices" in bounds and value not in bounds["choices"]:
-        raise ValueError(f"expected one of {', '.join(bounds['choices'])}, got {value!r}")
+        raise ValueError(f"expected one of {', '.join(bounds['choices'])}, got {value!r:.60}")
     for name, (words, holds) in BOUNDS.items():
         if name in bounds and not holds(value, bounds[name]):
-            raise ValueError(f"expected {WORDS[type(value)]} {words} {bounds[name]:g}, got {value!r}")
+            raise ValueError(f"expected {WORDS[type(value)]} {words} {bounds[name]:g}, got {value!r:.60}")

@@ -6,9 +6,9 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from minilte.core.errors import BadInput
+from minilte.data.files import opened, reason
 from minilte.runs.config import flag_name, item_type
 
 
@@ -41,12 +41,12 @@ def add_flag(made: argparse.ArgumentParser, knob: dataclasses.Field) -> None:
         made.add_argument(f"--{flag_name(knob.name)}", action=argparse.BooleanOptionalAction, help=words)
         return
     made.add_argument(
-        f"--{flag_name(knob.name)}", metavar=kind.__name__.upper() + ",…" * many, help=words,
-        type=lambda text: [read(one, kind) for one in text.split(",") if one] if many else read(text, kind),
+        f"--{flag_name(knob.name)}", metavar=kind.__name__.upper() + ",..." * many, help=words,
+        type=lambda text: [read(one, kind) for one in text.split(",") if text] if many else read(text, kind),
     )
 
 
-NUMBER = {int: r"[+-]?\d+", float: r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"}
+NUMBER = {int: r"[+-]?\d{1,999}", float: r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"}
 WORDS = {int: "a whole number", float: "a number"}
 
 
@@ -55,7 +55,7 @@ def read(text: str, kind: type):
     if kind is str:
         return text
     if not re.fullmatch(NUMBER[kind], text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"expected {WORDS[kind]}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected {WORDS[kind]}, got {text!r:.60}")
     return kind(text)
 
 
@@ -84,11 +84,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def read_toml(path: str, cls) -> dict:
     """A TOML file as values of `cls`, by field name (hyphens or underscores). Raises BadInput naming file and key."""
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as trouble:
-        raise BadInput(f"config {path}: {trouble.strerror or trouble}; give a readable TOML file") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as trouble:
-        raise BadInput(f"config {path}: not a TOML file ({str(trouble).splitlines()[0]})") from None
+        with opened(path) as stream:
+            table = tomllib.load(stream)
+    except BadInput as trouble:
+        raise BadInput(f"config {trouble}; give a readable TOML file") from None
+    except (ValueError, RecursionError) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
+        raise BadInput(f"config {path}: not a TOML file ({reason(trouble)})") from None
     known, values = {knob.name for knob in dataclasses.fields(cls)}, {}
     for key, value in table.items():
         if (name := key.replace("-", "_")) not in known:

@@ -2,19 +2,25 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from minilte.core.errors import BadInput, DiskTrouble
+from minilte.data.files import reason
+from minilte.runs.config import Config
+
+
+TEMPORARY = ".tmp"  # the end of the name of what is still being written
 
 
 def create(path: Path) -> Path:
-    """A new or empty folder. Raises BadInput where something is in the way."""
+    """A new or empty folder; what a start that was killed left behind does not count. Raises BadInput."""
     try:
         if path.exists() and not path.is_dir():
             raise BadInput(f"out {path}: expected a folder, found a file")
         path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
+        if any(found.suffix != TEMPORARY for found in path.iterdir()):
             raise BadInput(f"out {path}: expected an empty or new folder; name another, or --resume {path}")
     except OSError as trouble:
         raise BadInput(f"out {path}: {trouble.strerror or trouble}; name a folder that can be written") from None
@@ -25,26 +31,46 @@ def create(path: Path) -> Path:
 
 def write(path: Path, content: bytes) -> None:
     """The whole content or the old file: temp file, fsync, rename, fsync of the folder. Raises DiskTrouble."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + TEMPORARY)
+    with writing(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            settle(path.parent)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the operating system refuses inside the `with` becomes DiskTrouble naming the path."""
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        settle(path.parent)
+        yield
     except OSError as trouble:
-        temporary.unlink(missing_ok=True)
-        raise DiskTrouble(f"cannot write {path}: {trouble.strerror or trouble}; free space, then --resume") from None
+        raise DiskTrouble(f"cannot write {path}: {reason(trouble)}; free space, then --resume") from None
 
 
-def settle(folder: Path) -> None:
-    """fsync of a folder: renames in it are on disk."""
-    handle = os.open(folder, os.O_RDONLY)
+def settle(path: Path) -> None:
+    """fsync: what was written to a file, or renamed in a folder, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_settings(path: Path) -> Config:
+    """The settings that a run folder was created with. Raises BadInput."""
+    if not path.is_dir():
+        raise BadInput(f"{path}: no such folder; give the folder of a run")
+    try:
+        return Config(**read_json(path / "config.json"))
+    except TypeError as trouble:  # a name that is no setting
+        raise BadInput(f"{path}/config.json: {trouble}; expected the settings that minilte wrote") from None
 
 
 def write_json(path: Path, value) -> None:
@@ -52,14 +78,23 @@ def write_json(path: Path, value) -> None:
     write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path):
-    """The JSON in a file. Raises BadInput naming it; a doubled key and NaN are refused."""
+def read_json(path: Path) -> dict:
+    """The JSON object in a file. Raises BadInput naming it; a doubled key and NaN are refused."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once, parse_constant=no_constant)
+        return parsed(path.read_bytes(), str(path))
     except OSError as trouble:
-        raise BadInput(f"{path}: {trouble.strerror or trouble}; expected a run folder of minilte") from None
-    except (UnicodeDecodeError, ValueError, RecursionError) as trouble:
-        raise BadInput(f"{path}: not the JSON that minilte wrote ({str(trouble).splitlines()[0]})") from None
+        raise BadInput(f"{path}: {reason(trouble)}; expected a run folder of minilte") from None
+
+
+def parsed(content: bytes, where: str) -> dict:
+    """The JSON object that is written there. Raises BadInput."""
+    try:
+        value = json.loads(content.decode(), object_pairs_hook=once, parse_constant=no_constant)
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+        return value
+    except (ValueError, RecursionError) as trouble:
+        raise BadInput(f"{where}: not the JSON that minilte wrote ({reason(trouble)})") from None
 
 
 def once(pairs: list[tuple]) -> dict:
@@ -76,19 +111,16 @@ def no_constant(word: str):
 
 def append_line(path: Path, value) -> None:
     """One JSON line at the end of a log. Raises DiskTrouble."""
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(value, allow_nan=False) + "\n")
-    except OSError as trouble:
-        raise DiskTrouble(f"cannot write {path}: {trouble.strerror or trouble}; free space, then --resume") from None
+    with writing(path), open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def read_lines(path: Path) -> list[dict]:
-    """The whole lines of a log; a last line cut short by a crash is dropped."""
+    """The whole lines of a log; a last line cut short by a crash is dropped. Raises BadInput naming file and line."""
     if not path.exists():
         return []
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line, object_pairs_hook=once) for line in whole]
+    whole = path.read_bytes().split(b"\n")[:-1]
+    return [parsed(line, f"{path} line {number}") for number, line in enumerate(whole, 1)]
 
 
 def write_lines(path: Path, values: Iterable[dict]) -> None:

@@ -4,11 +4,11 @@ Every rank calls these functions; rank 0 alone writes.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from minilte.core.errors import BadInput
 from minilte.core.types import Linear
 from minilte.data.dataset import unscaled
 from minilte.runs import account, checkpoint, folder, plots, weights
@@ -16,7 +16,7 @@ from minilte.runs.agree import agreed
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import changed, fingerprint
-from minilte.runs.session import Record, Session, advance, due, first_state, open_session
+from minilte.runs.session import Record, Session, advance, due, first_state, open_session, read_records
 from minilte.runs.summary import summary
 
 
@@ -50,21 +50,17 @@ def begin(path: Path, config: Config, transport) -> Path:
 def settings(path: Path, transport) -> Config:
     """The settings that a run folder was created with. Raises BadInput on every rank."""
 
-    def read():
-        if not path.is_dir():
-            raise BadInput(f"resume {path}: no such folder; give the folder of a run")
-        values = folder.read_json(path / "config.json")
-        try:
-            return Config(**values)
-        except TypeError as trouble:
-            raise BadInput(f"{path}/config.json: {trouble}; expected the settings minilte wrote") from None
-
-    return agreed(transport, read)
+    return agreed(transport, lambda: folder.read_settings(path))
 
 
-def run(path: Path, config: Config, transport, watch: Watch) -> dict | Stopped:
+def opened(config: Config, transport) -> Session:
+    """The parts of a run on every rank. Raises BadInput on every rank."""
+    return agreed(transport, lambda: open_session(config, transport))
+
+
+def run(path: Path, session: Session, watch: Watch) -> dict | Stopped:
     """Train to the end in a folder that `begin` made, from its newest checkpoint; returns the summary."""
-    session = agreed(transport, lambda: open_session(config, transport))
+    config, transport = session.config, session.comm.transport
     speaking = watch if transport.rank == 0 else watch._replace(say=lambda line: None)
     for note in session.parts.notes:
         speaking.say(f"note: {note}")
@@ -72,17 +68,19 @@ def run(path: Path, config: Config, transport, watch: Watch) -> dict | Stopped:
     state = agreed(transport, lambda: latest(path, session))
     if transport.rank == 0:
         keep_until(path / "metrics.jsonl", state.step)
+    before = state.step
     for record, state in advance(session, state):
         if transport.rank == 0:
             folder.append_line(path / "metrics.jsonl", record._asdict())
             watch.record(record, session)
         session.comm.wish = watch.wish()
         stop = session.comm.stop
-        if stop or (record.step and due(state.step - 1, state.step, config.save_steps, config.steps)):
+        if stop or (before < state.step and due(before, state.step, config.save_steps, config.steps)):
             save(path, session, state)
+        before = state.step
         if stop and state.step < config.steps:
             return Stopped(stop, state.step)
-    return finish(path, session, state, baseline(path, config, transport, watch))
+    return finish(path, session, state, baseline(path, session, watch))
 
 
 def check_machine(path: Path, session: Session, watch: Watch) -> None:
@@ -100,8 +98,7 @@ def check_machine(path: Path, session: Session, watch: Watch) -> None:
 
 def keep_until(log: Path, step: int) -> None:
     """Drop the records after a checkpoint: its run will write them again. At step 0 nothing is kept."""
-    lines = folder.read_lines(log)
-    folder.write_lines(log, [line for line in lines if 0 < step and line["step"] <= step])
+    folder.write_lines(log, [record._asdict() for record in read_records(log) if 0 < step and record.step <= step])
 
 
 def latest(path: Path, session: Session) -> State:
@@ -111,7 +108,7 @@ def latest(path: Path, session: Session) -> State:
         return first
     method, comm = session.parts.method, session.comm
     everyone = [method.enter(n) for n in range(comm.heads)]
-    state = checkpoint.load(found[-1], first.main, everyone)
+    state = checkpoint.load(found[-1], first.main, everyone, as_read(session.config))
     sent = state.facts["sent"] if comm.rank == 0 else 0  # of all ranks, counted on by one
     return state._replace(heads=state.heads[comm.mine.start : comm.mine.stop], facts=state.facts | {"sent": sent})
 
@@ -122,11 +119,19 @@ def save(path: Path, session: Session, state: State) -> None:
     sent = sum(session.comm.transport.objects(state.facts["sent"]))
     if gathered is not None:
         heads = tuple(head for heads in gathered for head in heads)
-        checkpoint.save(path, state._replace(heads=heads, facts=state.facts | {"sent": sent}))
+        folder.settle(path / "metrics.jsonl")  # no checkpoint is ahead of its records
+        whole = state._replace(heads=heads, facts=state.facts | {"sent": sent})
+        checkpoint.save(path, whole, as_read(session.config))
 
 
-def baseline(path: Path, config: Config, transport, watch: Watch) -> dict | Stopped | None:
+def as_read(config: Config) -> dict:
+    """The settings as JSON gives them back: lists for tuples."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | None:
     """The full-rank run that `versus` asks for, in a folder of its own inside the run's."""
+    config, transport = session.config, session.comm.transport
     if config.versus == "none":
         return None
     inner, plain = path / f"versus-{config.versus}", dataclasses.replace(config, method=config.versus, versus="none")
@@ -134,7 +139,7 @@ def baseline(path: Path, config: Config, transport, watch: Watch) -> dict | Stop
         begin(inner, plain, transport)
     if transport.rank == 0:
         watch.say(f"now the baseline, {config.versus}, on the same samples")
-    return run(inner, plain, transport, watch)
+    return run(inner, opened(plain, transport), watch)
 
 
 def finish(path: Path, session: Session, state: State, versus: dict | Stopped | None) -> dict | Stopped:
@@ -145,7 +150,7 @@ def finish(path: Path, session: Session, state: State, versus: dict | Stopped | 
     sent = account.bytes_sent(comm, parts, state.facts["sent"], state.step)
     if comm.rank != 0:
         return {}
-    records = [Record(**line) for line in folder.read_lines(path / "metrics.jsonl")]
+    records = read_records(path / "metrics.jsonl")
     final, dense = records[-1], parts.method.dense(state.main)
     mean, deviation = parts.data.scaling or unscaled(parts.data.inputs)
     scaling = {"input.mean": mean, "input.deviation": deviation}
@@ -160,7 +165,7 @@ def pictures(path: Path, session: Session, dense: dict, records: list[Record], v
     """Losses, accuracy, and the singular values of W_t - W_0 with the bound of law L2 where it holds."""
     config, task = session.config, session.parts.task
     inner = path / f"versus-{config.versus}"
-    other = [Record(**line) for line in folder.read_lines(inner / "metrics.jsonl")] if versus else []
+    other = read_records(inner / "metrics.jsonl") if versus else []
     plots.loss(path / "plots", records, other)
     if session.parts.data.classes is not None:
         plots.accuracy(path / "plots", records, other)

@@ -1,5 +1,6 @@
 """The pictures of a run: the only module that imports matplotlib."""
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,25 +8,29 @@ from pathlib import Path
 import numpy as np
 
 from minilte.core.types import Array
+from minilte.runs import folder
 from minilte.runs.session import Record
 
 LIMIT = 2048  # largest min(m, n) whose singular values are computed for a picture
 
 
-def draw(folder: Path, name: str, paint, size=(6.4, 4.0)) -> None:
-    """Save what paint(axes) draws as name.svg and name.png."""
+def draw(place: Path, name: str, paint, size=(6.4, 4.0)) -> None:
+    """Save what paint(axes) draws as name.svg and name.png. Raises DiskTrouble."""
     from matplotlib.figure import Figure
 
     figure = Figure(size, layout="constrained")
     axes = figure.add_subplot()
     paint(axes)
     axes.spines[["top", "right"]].set_visible(False)
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.svg")
-    figure.savefig(folder / f"{name}.png", dpi=120)
+    with folder.writing(place):
+        place.mkdir(parents=True, exist_ok=True)
+    for kind in ("svg", "png"):
+        picture = io.BytesIO()
+        figure.savefig(picture, format=kind, dpi=120)
+        folder.write(place / f"{name}.{kind}", picture.getvalue())
 
 
-def loss(folder: Path, records: Sequence[Record], versus: Sequence[Record] = ()) -> None:
+def loss(place: Path, records: Sequence[Record], versus: Sequence[Record] = ()) -> None:
     """Training loss of every head and of the main weights, and held-out loss, over samples."""
 
     def paint(axes):
@@ -43,10 +48,10 @@ def loss(folder: Path, records: Sequence[Record], versus: Sequence[Record] = ())
         axes.set(xlabel="samples", ylabel="loss", yscale="log")
         axes.legend(frameon=False)
 
-    draw(folder, "loss", paint)
+    draw(place, "loss", paint)
 
 
-def accuracy(folder: Path, records: Sequence[Record], versus: Sequence[Record] = ()) -> None:
+def accuracy(place: Path, records: Sequence[Record], versus: Sequence[Record] = ()) -> None:
     """Held-out accuracy over samples."""
 
     def paint(axes):
@@ -56,10 +61,10 @@ def accuracy(folder: Path, records: Sequence[Record], versus: Sequence[Record] =
             axes.legend(frameon=False)
         axes.set(xlabel="samples", ylabel="held-out accuracy (%)")
 
-    draw(folder, "accuracy", paint)
+    draw(place, "accuracy", paint)
 
 
-def spectrum(folder: Path, moved: dict[str, Array], bounds: dict[str, int]) -> None:
+def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> None:
     """Singular values of W_t - W_0, layer by layer; a dotted line where law L2 says that they must end."""
 
     def paint(axes):
@@ -70,10 +75,12 @@ def spectrum(folder: Path, moved: dict[str, Array], bounds: dict[str, int]) -> N
             axes.plot(np.arange(1, len(sigma) + 1), sigma, color=f"C{i}", label=f"{name}, {change.shape[0]} x {change.shape[1]}")
             if bounds.get(name, math.inf) <= len(sigma):
                 axes.axvline(bounds[name] + 0.5, color=f"C{i}", ls=":")
-        axes.set(xlabel="index", ylabel="singular value of $W_t - W_0$", yscale="log")
+        axes.set(xlabel="index", ylabel="singular value of $W_t - W_0$")
+        if any(change.any() for change in moved.values()):  # the logarithm of nothing but zeros has no axis
+            axes.set_yscale("log")
         axes.legend(frameon=False, title="dotted: rank bound (L2)" if bounds else None)
 
-    draw(folder, "spectrum", paint)
+    draw(place, "spectrum", paint)
 
 
 def evaluated(records: Sequence[Record]) -> list[Record]:

@@ -3,14 +3,16 @@
 import math
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
 from minilte.core import lte, models
-from minilte.core.errors import Diverged
+from minilte.core.errors import BadInput, Diverged
 from minilte.core.types import Round, Tree
 from minilte.data.dataset import Dataset
+from minilte.runs import folder
 from minilte.runs.build import Parts, build
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
@@ -73,7 +75,7 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         if done is None:
             return
         seconds += time.perf_counter() - begun
-        check_losses(done)
+        refuse_infinite(done.step, {f"head {n}": loss for n, loss in enumerate(done.losses)}, agreed=True)
         record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps))
         yield record, State(done.step, done.main, tuple(done.heads), {"seconds": seconds, "sent": already + comm.sent})
         before = done.step
@@ -93,6 +95,7 @@ def observed(session: Session, done: Round, seconds: float, evaluate: bool) -> R
     with one_blas_thread():
         train_loss, _ = measure(session, done.main, data.x_train[:TRAIN_ROWS], data.y_train[:TRAIN_ROWS])
         test_loss, accuracy = measure(session, done.main, data.x_test, data.y_test)
+    refuse_infinite(done.step, {"main weights, training": train_loss, "main weights, held out": test_loss}, agreed=False)
     return record._replace(train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy)
 
 
@@ -101,8 +104,21 @@ def measure(session: Session, main: Tree, x, y) -> tuple[float, float | None]:
     return models.evaluate(session.parts.task.net, session.parts.method.params(main), x, y)
 
 
-def check_losses(done: Round) -> None:
-    """Raises Diverged, naming the head, at a loss that is not finite."""
-    for head, loss in enumerate(done.losses):
+def refuse_infinite(step: int, losses: dict[str, float], agreed: bool) -> None:
+    """Raises Diverged at a loss that is not finite, naming whose it is; `agreed` where every rank sees the same losses."""
+    for whose, loss in losses.items():
         if not math.isfinite(loss):
-            raise Diverged(f"head {head}: the loss is {loss} at step {done.step}; lower --lr or --alpha, or set --clip")
+            trouble = Diverged(f"{whose}: the loss is {loss} at step {step}; lower --lr or --alpha, or set --clip")
+            trouble.agreed = agreed
+            raise trouble
+
+
+def read_records(log: Path) -> list[Record]:
+    """The records in the metrics of a run. Raises BadInput naming file and line."""
+    records = []
+    for number, line in enumerate(folder.read_lines(log), 1):
+        try:
+            records.append(Record(**line))
+        except TypeError as trouble:  # a field is missing, or not one of ours
+            raise BadInput(f"{log} line {number}: not a record that minilte wrote ({trouble})") from None
+    return records

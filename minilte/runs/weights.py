@@ -7,6 +7,7 @@ import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Array, Linear, Weights
+from minilte.data.files import opened, reason
 from minilte.runs import folder
 
 FIELDS = {"W": "weight", "c": "bias", "g": "weight"}  # a norm's gain is its weight
@@ -40,35 +41,50 @@ def write_weights(path: Path, weights: Weights, extra: dict[str, Array] | None =
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
     """All tensors of a .safetensors file. Raises BadInput naming it."""
+    with opened(path) as stream:
+        return unpacked(stream.read(), path)
+
+
+def unpacked(content: bytes, where: str | Path) -> dict[str, Array]:
+    """All tensors in the bytes of a .safetensors file. Raises BadInput."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        return load(Path(path).read_bytes())
-    except OSError as trouble:
-        raise BadInput(f"{path}: {trouble.strerror or trouble}; give a readable .safetensors file") from None
+        return load(content)
     except (SafetensorError, ValueError, KeyError, TypeError) as trouble:
-        raise BadInput(f"{path}: not a whole .safetensors file ({str(trouble).splitlines()[0]})") from None
+        raise BadInput(f"{where}: not a whole .safetensors file ({reason(trouble)})") from None
 
 
 def read_weights(path: str | Path, like: Weights) -> Weights:
     """Weights from a file, in the shapes and the dtype of `like`. Raises BadInput naming file and tensor."""
-    stored = read_tensors(path)
+    return fitted(read_tensors(path), like, path)
+
+
+def fitted(stored: dict[str, Array], like: Weights, where: str | Path) -> Weights:
+    """`like` with the stored numbers. Raises BadInput for what is missing, left over, of another shape, or not finite."""
     wanted = tensors(like)
     for name, array in wanted.items():
         if name not in stored:
-            raise BadInput(f"{path}: no tensor {name!r}; it holds {', '.join(stored) or 'none'}")
+            raise BadInput(f"{where}: no tensor {name!r}; it holds {', '.join(stored) or 'none'}")
         if stored[name].shape != array.shape:
-            raise BadInput(f"{path}: {name} has shape {stored[name].shape}, expected {array.shape}")
-        if not (np.issubdtype(stored[name].dtype, np.floating) and np.isfinite(stored[name]).all()):
-            raise BadInput(f"{path}: {name} ({stored[name].dtype}) is not all finite floating-point numbers")
+            raise BadInput(f"{where}: {name} has shape {stored[name].shape}, expected {array.shape}")
     if unknown := [name for name in stored if name not in wanted and not name.startswith("input.")]:
-        raise BadInput(f"{path}: tensor {unknown[0]!r} belongs to no layer of this network")
+        raise BadInput(f"{where}: tensor {unknown[0]!r} belongs to no layer of this network")
+    cast = {name: finite(stored[name], array.dtype, f"{where}: {name}") for name, array in wanted.items()}
 
     def take(name, layer):
         return type(layer)(*(
-            None if array is None else stored[f"{name}.{FIELDS[field]}"].astype(array.dtype)
-            for field, array in zip(layer._fields, layer)
+            None if array is None else cast[f"{name}.{FIELDS[field]}"] for field, array in zip(layer._fields, layer)
         ))
 
     return {name: take(name, layer) for name, layer in like.items()}
+
+
+def finite(array: Array, dtype: np.dtype, where: str) -> Array:
+    """The floats in another dtype. Raises BadInput where one is not finite there."""
+    with np.errstate(over="ignore"):  # a float64 beyond float32 is refused just below
+        cast = array.astype(dtype)
+    if not (np.issubdtype(array.dtype, np.floating) and np.isfinite(cast).all()):
+        raise BadInput(f"{where} ({array.dtype}) is not all finite numbers of {dtype}")
+    return cast

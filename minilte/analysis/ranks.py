@@ -1,0 +1,33 @@
+"""How many directions a matrix really has: rank, stable rank, effective rank (law L19)."""
+
+import numpy as np
+
+from minilte.core.errors import BadInput
+from minilte.core.types import Array
+
+
+def singular_values(matrix: Array) -> Array:
+    """Singular values in float64, largest first. Raises BadInput for a zero matrix, whose ranks are undefined."""
+    sigma = np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False)
+    if not sigma[0] > 0:
+        raise BadInput("rank measures: expected a matrix that is not zero; there is nothing to measure")
+    return sigma
+
+
+def numerical_rank(matrix: Array, tolerance: float = 1e-10) -> int:
+    """How many singular values are above `tolerance` times the largest."""
+    sigma = singular_values(matrix)
+    return int((sigma > tolerance * sigma[0]).sum())
+
+
+def stable_rank(matrix: Array) -> float:
+    """|M|_F^2 / |M|_2^2, at least 1 and at most the effective rank."""
+    sigma = singular_values(matrix)
+    return float(((sigma / sigma[0]) ** 2).sum())
+
+
+def effective_rank(matrix: Array) -> float:
+    """exp(-sum p_i log p_i) with p_i = sigma_i / sum sigma (Roy & Vetterli 2007); at most the rank."""
+    sigma = singular_values(matrix)
+    p = sigma[sigma > 0] / sigma.sum()
+    return float(np.exp(-(p * np.log(p)).sum()))

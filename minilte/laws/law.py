@@ -1,0 +1,92 @@
+"""What a law is, and how to hold it against random cases."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from minilte.laws.world import Variant, worst
+
+
+class Law(NamedTuple):
+    """A statement that can be tried: error(case, variant) must stay at or below `tolerance` for every case."""
+
+    name: str  # as in "L1"
+    title: str
+    statement: str
+    tolerance: float
+    because: str  # why the tolerance is what it is
+    proof: str
+    cases: Callable[[], Any]  # () -> a hypothesis strategy
+    error: Callable[[Any, Variant], float]
+
+
+REGISTERED: dict[str, Law] = {}
+
+
+def law(name: str, title: str, statement: str, cases: Callable[[], Any], tolerance: float, because: str):
+    """Register a function (case, variant) -> error as a law; its docstring is the proof."""
+
+    def register(error):
+        REGISTERED[name] = Law(name, title, statement, tolerance, because, error.__doc__, cases, error)
+        return error
+
+    return register
+
+
+def in_order() -> dict[str, Law]:
+    """All laws by name: L1, L2, … L20, then those without a number."""
+
+    def place(name):
+        number = re.match(r"L(\d+)", name)
+        return (0, int(number[1]), name) if number else (1, 0, name)
+
+    return {name: REGISTERED[name] for name in sorted(REGISTERED, key=place)}
+
+
+EXACT = "exact: the two sides are the same floating-point operations in the same order"
+
+
+class Verdict(NamedTuple):
+    """What came of trying a law."""
+
+    name: str
+    statement: str
+    examples: int
+    worst_error: float
+    tolerance: float
+    holds: bool
+    counterexample: str | None = None  # code to paste
+    trouble: str | None = None  # an exception that the counterexample raises
+
+
+def try_law(one: Law, examples: int = 20, seed: int = 0, variant: Variant = Variant()) -> Verdict:
+    """Hold a law against `examples` random cases; a case that breaks it is shrunk to a small one."""
+    from hypothesis import HealthCheck, Phase, given, seed as seeded, settings
+
+    errors: list[float] = []
+    broken: list = []
+
+    @settings(
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink], print_blob=False, report_multiple_bugs=False,
+    )
+    @seeded(seed)
+    @given(one.cases())
+    def attempt(case):
+        try:
+            error = worst([one.error(case, variant)])
+        except ArithmeticError as trouble:
+            broken[:] = [case, repr(trouble)]
+            raise AssertionError from None
+        errors.append(error)
+        if error > one.tolerance:
+            broken[:] = [case, None]
+            raise AssertionError
+
+    try:
+        attempt()
+    except AssertionError:
+        case, trouble = broken
+        code = f"from minilte.laws import Case, LAWS, Variant\nLAWS[{one.name!r}].error({case!r}, Variant())"
+        return Verdict(one.name, one.statement, len(errors), worst(errors), one.tolerance, False, code, trouble)
+    return Verdict(one.name, one.statement, len(errors), worst(errors), one.tolerance, True)

@@ -1,0 +1,92 @@
+"""Laws about whole runs: the same bits whatever the ranks, the threads, the interruptions."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from minilte.comm import threads
+from minilte.comm.ranks import Ranks
+from minilte.comm.solo import Solo
+from minilte.core import lte, tree
+from minilte.laws.equivalences import same_path
+from minilte.laws.law import EXACT, law
+from minilte.laws.strategies import cases
+from minilte.laws.world import World, build, run
+from minilte.runs import checkpoint
+from minilte.runs.checkpoint import State
+
+RANKS = (1, 2, 3, 4, 5, 8, 12)
+
+
+def bits(trees) -> bytes:
+    """The bytes of all arrays, one after the other."""
+    return b"".join(leaf.tobytes() for leaf in tree.leaves(trees))
+
+
+def end_bits(world: World, variant, transport) -> bytes:
+    """The bits of the main state at the end of a run on a transport."""
+    return bits(run(world.method(variant), world.case.heads, world.case.steps, transport)[-1].main)
+
+
+@law("L20", "Same bits on any ranks", "a run has the same bits serial, in threads, and on any number of ranks",
+     lambda: st.tuples(cases(), st.sampled_from(RANKS)), 0.0, EXACT)
+def any_ranks(case, variant):
+    """Heads are computed one by one whoever holds them, gathered and summed in head order, and every random number is
+    keyed by seed, purpose, head and step."""
+    case, ranks = case
+    world = build(case)
+    alone = end_bits(world, variant, Solo())
+    pooled = Ranks(Solo(), case.heads, threads=2)
+    method = world.method(variant)
+    *_, last = lte.rounds(method, pooled, method.begin(), [method.enter(n) for n in pooled.mine], case.steps)
+    everyone = threads.run(ranks, lambda transport: end_bits(world, variant, transport))
+    return float(bits(last.main) != alone or set(everyone) != {alone})
+
+
+@law("L20-resume", "Same bits after any interruption", "save, load and continue is to continue, on any number of ranks",
+     lambda: st.tuples(cases(steps=st.integers(2, 8)), st.integers(0, 8), st.sampled_from(RANKS)), 0.0, EXACT)
+def any_interruption(case, variant):
+    """A checkpoint holds everything the next step depends on, in head order, and streams are keyed by the step."""
+    case, at, ranks = case
+    world = build(case)
+    method, expected = world.method(variant), end_bits(world, variant, Solo())
+    heads = tuple(method.enter(n) for n in range(case.heads))
+    state = State(0, method.begin(), heads, {})
+    for done in run(method, case.heads, case.steps):
+        if done.step <= at:
+            state = State(done.step, done.main, tuple(done.heads), {})
+    with tempfile.TemporaryDirectory() as folder:
+        state = checkpoint.load(checkpoint.save(Path(folder), state, {}), method.begin(), heads, {})
+
+    def rest(transport):
+        comm = Ranks(transport, case.heads)
+        mine, main = [state.heads[n] for n in comm.mine], state.main
+        for done in lte.rounds(method, comm, main, mine, case.steps, state.step):
+            main = done.main
+        return bits(main)
+
+    return float(set(threads.run(ranks, rest)) != {expected})
+
+
+@law("L20-order", "The order of heads", "permuting the heads changes nothing but rounding", lambda: cases(activation="tanh"), 1e-8,
+     "rounding of sums in another order, amplified by Adam where a gradient is near its eps")
+def any_order(case, variant):
+    """A mean does not depend on the order of its terms."""
+    world = build(case)
+    plan, last = world.plan, case.heads - 1
+    turned = plan._replace(
+        ranks=plan.ranks[::-1], scales=plan.scales[::-1],
+        shape=lambda n: plan.shape(last - n), draw=lambda n, step: plan.draw(last - n, step),
+    )
+    task = world.task._replace(batch=lambda n, step: world.task.batch(last - n, step))
+    return same_path(world.method(variant), World(case, task, turned).method(variant), case.heads, case.steps)
+
+
+@law("L20-seed", "A run is a function of its settings", "two runs of one seed have the same bits; no step at all is the identity",
+     lambda: cases(), 0.0, EXACT)
+def one_seed(case, variant):
+    """Nothing is drawn but from keyed streams."""
+    a, b = (end_bits(build(case), variant, Solo()) for _ in range(2))
+    nothing = run(build(case).method(variant), case.heads, 0)
+    return float(a != b or nothing != [])

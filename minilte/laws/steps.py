@@ -1,0 +1,139 @@
+"""Laws about single steps: what a gradient step does to factors, and which changes of gauge it does not see."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minilte.core import layers, lora
+from minilte.core.errors import BadInput
+from minilte.core.lora import product
+from minilte.core.random import stream
+from minilte.core.types import Adapter
+from minilte.laws.equivalences import SMOOTH, STEPS, same_path
+from minilte.laws.law import EXACT, law
+from minilte.laws.parts import frozen_A, rates
+from minilte.laws.strategies import cases, heads
+from minilte.laws.world import Case, World, build, gap, moved_plan, optimizer, run, worst
+
+ROUNDING = "rounding of a few dozen products of numbers of size 1 to 100"
+
+
+def one_layer(case: Case):
+    """x (b,n), W (m,n), dy (b,m), s and an adapter for a layer on its own, and the dense gradient G = dy^T x."""
+    normal = stream(case.seed, "check").standard_normal
+    m, n, r, b = case.widths[1], case.widths[0], case.ranks[0], case.samples
+    x, W, dy, pair = normal((b, n)), normal((m, n)), normal((b, m)), Adapter(normal((r, n)), normal((m, r)))
+    return x, W, dy, case.alpha / r, pair, dy.T @ x
+
+
+def sgd_step(case: Case, pair: Adapter, eta: float):
+    """The adapter after one plain SGD step with upstream gradient dy, and its gradient."""
+    x, W, dy, s, _, _ = one_layer(case)
+    _, cache = layers.lora(x, W, None, s, pair, None)
+    grad = layers.lora_back(dy, cache)[4]
+    return Adapter(pair.A - eta * grad.A, pair.B - eta * grad.B), grad
+
+
+@law("L7", "A cannot move while B is zero", "B = 0 makes the gradient of A zero; A = B = 0 is refused", lambda: cases(), 0.0, EXACT)
+def zero_B(case, variant):
+    """dA = s (dy B)^T x holds a factor B, dB = s dy^T (x A^T) a factor A."""
+    x, W, dy, s, pair, _ = one_layer(case)
+    _, cache = layers.lora(x, W, None, s, pair._replace(B=0 * pair.B), None)
+    dead = {"layer1": Adapter(0 * pair.A, 0 * pair.B)}
+    try:
+        lora.refuse_dead(dead)
+        return float("inf")
+    except BadInput:
+        return float(np.abs(layers.lora_back(dy, cache)[4].A).max())
+
+
+@law("L8", "Effective step", "one SGD step moves s B A by -eta s^2 (B B^T G + G A^T A) + eta^2 s^3 G A^T B^T G", lambda: cases(), 1e-11, ROUNDING)
+def effective_step(case, variant):
+    """(B - eta s G A^T)(A - eta s B^T G), multiplied out, less B A, times s. The paper's draft has one sign and one
+    power of s otherwise."""
+    _, _, _, s, (A, B), G = one_layer(case)
+    new, _ = sgd_step(case, Adapter(A, B), eta := 0.1)
+    moved = s * (product(new) - B @ A)
+    expected = -eta * s**2 * (B @ B.T @ G + G @ A.T @ A) + eta**2 * s**3 * G @ A.T @ B.T @ G
+    return gap([moved], [expected])
+
+
+def drafts_step(case: Case) -> float:
+    """The other side of L8: with the draft's sign and power the formula misses. Returns how far."""
+    _, _, _, s, (A, B), G = one_layer(case)
+    new, _ = sgd_step(case, Adapter(A, B), eta := 0.1)
+    wrong = -eta * s**2 * (B @ B.T @ G + G @ A.T @ A) - eta**2 * s**2 * G @ A.T @ B.T @ G
+    return gap([s * (product(new) - B @ A)], [wrong])
+
+
+@law("L9", "Decoupled decay", "with zero gradient decoupled decay shrinks B A by (1 - eta lambda)^2 a step: W goes to W_0, replicas to 0",
+     lambda: cases(optimizer="adamw", decay=0.1, reset="none", reset_optimizer=False, bias=True), 1e-11, ROUNDING)
+def decay(case, variant):
+    """Both factors shrink by 1 - eta lambda, and by L1 W - W_0 is the sum of their products."""
+    world = build(case)
+    plan = moved_plan(world.plan, case.seed)
+    start = {name: layer._replace(c=layer.c + 1) for name, layer in world.task.weights.items()}
+    task = world.task._replace(weights=start, shares=(0.0,) * case.heads)  # a share of zero is a zero gradient
+    end = run(World(case, task, plan).method(variant, reduction="batch"), case.heads, case.steps)[-1].main.weights
+    kept = np.prod([1 - task.rate(step) * case.decay for step in range(case.steps)])
+    errors = []
+    for name, layer in start.items():
+        low = sum(plan.scales[n][name] * product(plan.draw(n, 0)[name]) for n in range(case.heads)) / case.heads
+        errors += [gap([end[name].W], [layer.W + kept**2 * low]), gap([end[name].c], [kept * layer.c])]
+    return worst(errors)
+
+
+@law("L14", "With A frozen a reset of B changes nothing", "A frozen, no decay, optimizer state kept: reset B = reset-less, for any T",
+     lambda: cases(decay=0.0, reset_optimizer=False, activation=SMOOTH, reset="none"), 1e-8,
+     STEPS + "; Adam divides by roots as small as eps")
+def reset_with_frozen_A(case, variant):
+    """s (B - B') A depends on the difference of the B's alone, and so do all gradients."""
+    world = build(case)
+    task = world.task._replace(optimizer=frozen_A(world.task.optimizer))
+    a, b = (World(case._replace(reset=how), task, world.plan).method(variant) for how in ("none", "b"))
+    return same_path(a, b, case.heads, case.steps)
+
+
+def regauged(case: Case, k: float, kind: str, variant) -> float:
+    """Gap between a run and the same run in another gauge (L17): "A" moves k between s and A, "all" into every rate."""
+    adam = case.optimizer == "adamw"
+    world = build(case)
+    world = world._replace(task=world.task._replace(optimizer=optimizer(case.optimizer, 0.0, 1e-300)))
+    of_A, of_B, s_by, A_by = {
+        "A": (k if adam else k * k, 1.0, 1 / k, k),
+        "all": (1 / k if adam else 1 / k**2, 1 / k if adam else 1 / k**2, k * k, 1 / k),
+        "unscaled": (1 / k**2, 1 / k**2, k, 1.0),
+    }[kind]
+
+    def draw(n, step):
+        return {name: pair._replace(A=A_by * pair.A) for name, pair in world.plan.draw(n, step).items()}
+
+    scales = tuple({name: s_by * s for name, s in head.items()} for head in world.plan.scales)
+    other = World(case, world.task._replace(optimizer=rates(world.task.optimizer, of_A, of_B)), world.plan._replace(scales=scales, draw=draw))
+    return same_path(world.method(variant), other.method(variant), case.heads, case.steps)
+
+
+GAUGE = dict(decay=0.0, reset="none", reset_optimizer=False, activation=SMOOTH, ranks=heads(3))
+
+
+@law("L17", "Gauge", "(s/k, kA, k^2 eta_A) and (k^2 s, A/k, eta/k^2) take the same path with SGD; with Adam k eta_A and eta/k",
+     lambda: cases(**GAUGE, bias=False, optimizer=st.sampled_from(["sgd", "momentum", "adamw"])), 1e-8,
+     STEPS + "; Adam without eps divides by roots of any size")
+def gauge(case, variant):
+    """s B A is the same in both, and every gradient scales so that the moves do: dB by 1, dA by 1/k; and both by k."""
+    return worst([regauged(case, 2.0, kind, variant) for kind in ("A", "all")])
+
+
+@law("L18", "Balance, and rotations", "one SGD step changes B^T B - A A^T by exactly eta^2 (dB^T dB - dA dA^T); (B Q^T, Q A) follows the same W",
+     lambda: cases(), 1e-11, ROUNDING)
+def balance(case, variant):
+    """dB^T B = s A G^T B is the transpose of dA A^T = s B^T G A^T, so the terms of first order cancel. Q drops out of
+    B A, and of every gradient but for the rotation itself."""
+    _, _, _, _, (A, B), _ = one_layer(case)
+    new, grad = sgd_step(case, Adapter(A, B), eta := 0.1)
+    before, after = B.T @ B - A @ A.T, new.B.T @ new.B - new.A @ new.A.T
+    Q = lora.semi_orthogonal(stream(case.seed, "check", 1), len(A), len(A))
+    turned, _ = sgd_step(case, Adapter(Q @ A, B @ Q.T), eta)
+    return worst([
+        gap([after - before], [eta**2 * (grad.B.T @ grad.B - grad.A @ grad.A.T)]),
+        gap([product(turned)], [product(new)]),
+    ])

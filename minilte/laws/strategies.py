@@ -1,0 +1,73 @@
+"""Hypothesis strategies for the objects of this field: for the laws here, and for your own.
+
+Every strategy draws plain values (a seed, shapes, ranks) and builds arrays from them, so that what hypothesis shrinks
+is small and what it prints can be pasted.
+"""
+
+from hypothesis import strategies as st
+
+from minilte.core.random import stream
+from minilte.core.types import Adapter
+from minilte.laws.world import Case
+
+seeds = st.integers(0, 2**32 - 1)
+sizes = st.integers(1, 5)  # 1 is where broadcasting hides mistakes
+ACTIVATIONS = ["tanh", "relu", "identity", "gelu-tanh"]
+OPTIMIZERS = ["sgd", "momentum", "nesterov", "adamw"]
+
+
+def networks(least: int = 1, most: int = 5, depth: int = 3):
+    """Widths of networks of one to `depth` layers, each width from `least` to `most`."""
+    return st.lists(st.integers(least, most), min_size=2, max_size=depth + 1).map(tuple)
+
+
+def heads(most: int = 4, rank: int = 3):
+    """Ranks of one to `most` heads: equal ones, or a rank for each."""
+    equal = st.tuples(st.integers(1, rank), st.integers(1, most)).map(lambda pair: pair[:1] * pair[1])
+    return equal | st.lists(st.integers(1, rank), min_size=1, max_size=most).map(tuple)
+
+
+def adapters(m: int, n: int, r: int):
+    """Adapters of an m x n layer with random factors."""
+
+    def draw(seed):
+        normal = stream(seed, "check").standard_normal
+        return Adapter(normal((r, n)), normal((m, r)))
+
+    return seeds.map(draw)
+
+
+def batches(rows: int, n: int):
+    """Inputs of `rows` samples of n features."""
+    return seeds.map(lambda seed: stream(seed, "check", 1).standard_normal((rows, n)))
+
+
+def cases(**fixed):
+    """Training problems; a keyword fixes a field of `Case` to a value or to a strategy of your own."""
+    drawn = dict(
+        seed=seeds,
+        widths=networks(),
+        activation=st.sampled_from(ACTIVATIONS),
+        bias=st.booleans(),
+        loss=st.sampled_from(["cross-entropy", "squared-error"]),
+        ranks=heads(),
+        alpha=st.sampled_from([0.5, 1.0, 2.0]),
+        every=st.integers(1, 4),
+        steps=st.integers(1, 8),
+        reset=st.sampled_from(["none", "b", "ab"]),
+        reset_optimizer=st.booleans(),
+        optimizer=st.sampled_from(OPTIMIZERS),
+        lr=st.sampled_from([0.002, 0.01]),  # low enough that no problem drawn here diverges
+        decay=st.sampled_from([0.0, 0.1]),
+        samples=st.integers(1, 4),
+        data=st.sampled_from(["own", "same"]),
+    )
+    strategies = {
+        name: value if isinstance(value, st.SearchStrategy) else st.just(value) for name, value in fixed.items()
+    }
+    return st.builds(Case, **(drawn | strategies)).filter(fits)
+
+
+def fits(case: Case) -> bool:
+    """No head may ask for more than the largest min(m, n): the library refuses that."""
+    return max(case.ranks) <= max(min(pair) for pair in zip(case.widths, case.widths[1:]))

@@ -1,0 +1,162 @@
+"""Small training problems from plain values, so that a counterexample is a line of code."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minilte.comm.ranks import Ranks
+from minilte.comm.solo import Solo
+from minilte.core import lora, lte, models, optim, tree
+from minilte.core.lora import Plan
+from minilte.core.merge import MEAN
+from minilte.core.random import stream
+from minilte.core.types import Adapters, Array, Method, Round, Rule, Task, Tree, Weights
+
+
+class Case(NamedTuple):
+    """Everything that a problem follows from. Float64; `seed` draws weights, adapters and samples."""
+
+    seed: int = 0
+    widths: tuple[int, ...] = (4, 3, 3)
+    activation: str = "tanh"
+    bias: bool = True
+    loss: str = "cross-entropy"
+    ranks: tuple[int, ...] = (2, 1)  # of each head, in every layer
+    alpha: float = 2.0
+    every: int = 2  # T
+    steps: int = 6
+    reset: str = "none"
+    reset_optimizer: bool = False
+    optimizer: str = "sgd"  # or "momentum", "nesterov", "adamw"
+    lr: float = 0.05
+    decay: float = 0.0
+    samples: int = 3  # of a head at a step
+    data: str = "own"  # or "same"
+
+    @property
+    def heads(self) -> int:
+        """N."""
+        return len(self.ranks)
+
+
+class Variant(NamedTuple):
+    """What is on trial: exchange a part for your own and see which laws it breaks."""
+
+    rule: Rule = MEAN
+
+
+class World(NamedTuple):
+    """A case come to life."""
+
+    case: Case
+    task: Task
+    plan: Plan
+
+    def method(self, variant: Variant = Variant(), **changes) -> Method:
+        """The case's LTE, with the parts on trial, and with other settings where `changes` says so."""
+        case = self.case
+        settings = dict(every=case.every, reset_mode=case.reset, reset_optimizer=case.reset_optimizer, rule=variant.rule)
+        return lte.lte(self.task, self.plan, **(settings | changes))
+
+
+def optimizer(name: str, decay: float = 0.0, eps: float = 1e-8) -> optim.Optimizer:
+    """The optimizer of a case: sgd, momentum, nesterov (coupled decay) or adamw (decoupled)."""
+    if name == "adamw":
+        return optim.adamw(eps=eps, weight_decay=decay)
+    return optim.sgd({"sgd": 0.0, "momentum": 0.9, "nesterov": 0.9}[name], name == "nesterov", decay)
+
+
+def build(case: Case) -> World:
+    """Network, samples and adapters of a case; A is Gaussian and B starts at zero."""
+    net = models.mlp(case.widths, case.activation, loss=case.loss)
+    weights = models.init_weights(net, case.widths, case.seed, "float64", case.bias)
+    rate = lambda step: case.lr / (1 + 0.1 * step)  # noqa: E731  not constant: a law must not lean on that
+    shares = (1 / case.heads,) * case.heads
+    task = Task(net, weights, batches(case), shares, optimizer(case.optimizer, case.decay), rate)
+    ranks = [dict.fromkeys(weights, rank) for rank in case.ranks]
+    return World(case, task, lora.plan(weights, ranks, case.alpha, init="gaussian", seed=case.seed))
+
+
+def batches(case: Case):
+    """(head, step) -> x, y: random inputs, and labels or targets that do not depend on them."""
+
+    def batch(head: int, step: int):
+        key = (0 if case.data == "same" else head, step)
+        x = stream(case.seed, "batch", *key).standard_normal((case.samples, case.widths[0]))
+        draw = stream(case.seed, "synthetic", *key)
+        if case.loss == "cross-entropy":
+            return x, draw.integers(0, case.widths[-1], case.samples)
+        return x, draw.standard_normal((case.samples, case.widths[-1]))
+
+    return batch
+
+
+def whole(task: Task, heads: int):
+    """The concatenation of all heads' batches, as one."""
+
+    def batch(_, step):
+        parts = [task.batch(n, step) for n in range(heads)]
+        return tuple(np.concatenate(part) for part in zip(*parts))
+
+    return batch
+
+
+def run(method: Method, heads: int, steps: int, transport=None) -> list[Round]:
+    """All rounds of a method from its start, on one process or on a transport."""
+    comm = Ranks(transport or Solo(), heads)
+    return list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], steps))
+
+
+def weights_along(method: Method, heads: int, steps: int) -> list[Weights]:
+    """The dense weights at the start and after every merge."""
+    rounds = run(method, heads, steps)
+    return [method.dense(method.begin()), *(method.dense(done.main) for done in rounds)]
+
+
+def moved_plan(plan: Plan, seed: int, size: float = 0.5) -> Plan:
+    """The same plan with B drawn too: adapters as they are in the middle of a run."""
+
+    def draw(n, step):
+        rng, drawn = stream(seed, "check", n, step), plan.draw(n, step)
+        return {name: pair._replace(B=size * rng.standard_normal(pair.B.shape)) for name, pair in drawn.items()}
+
+    return plan._replace(draw=draw)
+
+
+def gap(got: Tree, expected: Tree) -> float:
+    """Largest difference between two trees, relative to the largest number expected (or to 1)."""
+    scale = max((float(np.max(np.abs(leaf), initial=0.0)) for leaf in tree.leaves(expected)), default=0.0)
+    return difference(got, expected) / max(1.0, scale)
+
+
+def apart(path: Sequence[Tree], other: Sequence[Tree]) -> float:
+    """Largest difference between two paths of weights, relative to how far the second one went.
+
+    Relative to the way and not to the weights: a small step in a wrong direction must not hide behind large weights.
+    The way counts as 1e-6 at least, so that the rounding of weights of size 1 stays below 1e-9.
+    """
+    path, other = list(path), list(other)
+    far = max((difference(there, other[0]) for there in other), default=0.0)
+    return worst([difference(a, b) for a, b in zip(path, other, strict=True)]) / max(far, 1e-6)
+
+
+def difference(a: Tree, b: Tree) -> float:
+    """Largest absolute difference between the arrays of two trees."""
+    pairs = zip(tree.leaves(a), tree.leaves(b), strict=True)
+    return max((float(np.max(np.abs(p - q), initial=0.0)) for p, q in pairs), default=0.0)
+
+
+def worst(gaps: Sequence[float]) -> float:
+    """The largest of some errors; NaN counts as infinite."""
+    return max((float("inf") if np.isnan(one) else one for one in gaps), default=0.0)
+
+
+def dense(adapters: Adapters, scales: dict[str, float]) -> dict[str, Array]:
+    """s B A of every layer, as matrices."""
+    return {name: scales[name] * lora.product(pair) for name, pair in adapters.items()}
+
+
+def matrices(weights: Weights) -> dict[str, Array]:
+    """The W of every layer."""
+    return {name: layer.W for name, layer in weights.items()}

@@ -1,0 +1,157 @@
+"""A run in memory: its records tell what happened, its bits do not depend on who computed them or in how many sittings."""
+
+import math
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilte.comm import threads
+from minilte.core import models, tree
+from minilte.core.errors import BadInput, Diverged
+from minilte.runs import folder
+from minilte.runs.session import Record, advance, due, first_state, open_session, read_records
+from minilte.runs.weights import sha256
+
+RUNAWAY = dict(optimizer="sgd", lr=1e30, schedule="constant", warmup=0.0)
+
+
+def everything(session, state=None):
+    """(records, states) to the end."""
+    return zip(*advance(session, state or first_state(session)))
+
+
+def last_hash(session, states):
+    return sha256(session.parts.method.dense(states[-1].main))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_a_run_in_two_sittings_is_a_run_in_one(kind):
+    session = tiny.session(**tiny.KINDS[kind])
+    records, states = everything(session)
+    for i, state in enumerate(states[1:-1], 1):
+        again, ended = everything(session, state)
+        assert [r.losses for r in again] == [r.losses for r in records[i + 1:]]
+        assert [(r.step, r.test_loss) for r in again] == [(r.step, r.test_loss) for r in records[i + 1:]]
+        assert last_hash(session, ended) == last_hash(session, states)
+
+
+@pytest.mark.parametrize("kind", ["lte", "reset-ab", "full", "mhlora", "unequal-ranks"])
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_any_number_of_ranks_gives_the_bits_of_one(kind, size):
+    heads = dict(heads=3, head_ranks=(1, 3, 2)) if kind == "unequal-ranks" else dict(heads=3)
+    settings = tiny.KINDS[kind] | heads
+
+    def rank(transport):
+        session = tiny.session(transport, **settings)
+        records, states = everything(session)
+        return last_hash(session, states), [r.losses for r in records], [r.test_loss for r in records]
+
+    alone = rank(None)
+    first, *others = threads.run(size, rank)
+    assert first == alone
+    assert all(other[:2] == alone[:2] for other in others)
+
+
+def test_the_callers_state_stays():
+    session = tiny.session()
+    state = first_state(session)
+    before = [leaf.copy() for leaf in tree.leaves((state.main, state.heads))]
+    list(advance(session, state))
+    assert all(np.array_equal(a, b) for a, b in zip(before, tree.leaves((state.main, state.heads))))
+    assert state.facts == {"seconds": 0.0, "sent": 0}
+
+
+@given(st.integers(0, 20), st.integers(1, 7), st.integers(0, 9), st.sampled_from(["lte", "full"]))
+def test_records_come_at_the_start_and_after_every_merge(steps, every, eval_every, method):
+    session = tiny.session(steps=steps, merge_every=every, eval_every=eval_every, method=method)
+    records, states = everything(session)
+    every = every if method == "lte" else 1
+    assert [r.step for r in records] == [s.step for s in states] == sorted({*range(0, steps, every), steps})
+    assert all(r.samples == 8 * r.step for r in records)
+    assert all(len(r.losses) == 2 for r in records[1:]) and records[0].losses == []
+    assert [r.seconds for r in records] == sorted(r.seconds for r in records)
+
+
+@given(st.integers(1, 30), st.integers(1, 7), st.integers(1, 9))
+def test_evaluations_are_rounded_up_to_merges(steps, every, eval_every):
+    records, _ = everything(tiny.session(steps=steps, merge_every=every, eval_every=eval_every))
+    merges = [record.step for record in records]
+    wanted = {0, steps} | {min(m for m in merges if m >= k) for k in range(0, steps + 1, eval_every)}
+    assert {record.step for record in records if record.test_loss is not None} == wanted
+
+
+@given(st.integers(0, 50), st.integers(1, 20), st.integers(1, 20), st.integers(1, 99))
+def test_a_round_is_due_when_it_passes_a_multiple_or_ends_the_run(before, length, every, last):
+    step = before + length
+    assert due(before, step, every, last) == (step == last or any(k % every == 0 for k in range(before + 1, step + 1)))
+
+
+def test_the_record_of_an_evaluation_is_the_loss_of_the_main_weights():
+    session = tiny.session(dtype="float64")
+    records, states = everything(session)
+    weights, data = session.parts.method.dense(states[-1].main), session.parts.data
+    expected = np.mean(((data.x_test @ weights["layer1"].W.T + weights["layer1"].c - data.y_test) ** 2).sum(axis=1))
+    assert math.isclose(records[-1].test_loss, expected, rel_tol=1e-12)  # another order of the same sum
+    assert records[-1].test_accuracy is None
+
+
+def test_a_classification_has_an_accuracy():
+    session = tiny.session(data="fashion-mini", steps=1)
+    records, states = everything(session)
+    data = session.parts.data
+    z, _ = models.forward(session.parts.task.net, session.parts.method.dense(states[-1].main), data.x_test)
+    assert records[-1].test_accuracy == np.mean(z.argmax(axis=1) == data.y_test)
+
+
+def test_only_rank_0_evaluates():
+    def rank(transport):
+        return [r.test_loss for r in everything(tiny.session(transport))[0]] if transport.rank else None
+
+    def all_records(transport):
+        return list(everything(tiny.session(transport)))[0]
+
+    first, second = threads.run(2, all_records)
+    assert all(r.test_loss is not None for r in first) and all(r.test_loss is None for r in second)
+
+
+def test_a_loss_that_is_not_finite_stops_all_ranks_with_the_head_named():
+    def rank(transport):
+        with pytest.raises(Diverged) as caught, np.errstate(all="ignore"):
+            list(everything(tiny.session(transport, steps=20, **RUNAWAY)))
+        return str(caught.value), caught.value.agreed
+
+    assert len(set(threads.run(2, rank))) == 1
+    message, agreed = threads.run(1, rank)[0]
+    assert agreed and message.startswith("head 0: the loss is ") and "--lr" in message
+
+
+def test_main_weights_that_are_past_all_numbers_after_the_last_step_stop_the_run_too():
+    with pytest.raises(Diverged, match="main weights, training: the loss is (inf|nan) at step 1"), np.errstate(all="ignore"):
+        list(everything(tiny.session(steps=1, **RUNAWAY)))
+
+
+def test_one_rank_runs_its_heads_on_its_cores_and_several_on_one_each():
+    assert tiny.session().comm.heads == 2 and tiny.session().comm.size == 1
+    assert threads.run(2, lambda transport: tiny.session(transport).comm.pool) == [None, None]
+
+
+def test_settings_that_fit_no_data_open_no_session():
+    with pytest.raises(BadInput):
+        open_session(tiny.config(samples=4))
+
+
+def test_records_are_read_as_they_were_written(tmp_path):
+    records, _ = everything(tiny.session())
+    folder.write_lines(tmp_path / "metrics.jsonl", [record._asdict() for record in records])
+    assert read_records(tmp_path / "metrics.jsonl") == list(records)
+    assert isinstance(records[0], Record)
+
+
+@pytest.mark.parametrize("line", ['{"step": 1}', '{"zzz": 1}', "{}"])
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(line + "\n")
+    with pytest.raises(BadInput, match="metrics.jsonl line 1: not a record"):
+        read_records(tmp_path / "metrics.jsonl")
