@@ -59,8 +59,10 @@ class Verdict(NamedTuple):
     trouble: str | None = None  # an exception that the counterexample raises
 
 
-def try_law(one: Law, examples: int = 20, seed: int = 0, variant: Variant = Variant()) -> Verdict:
-    """Hold a law against `examples` random cases; a case that breaks it is shrunk to a small one."""
+def try_law(
+    one: Law, examples: int = 20, seed: int = 0, variant: Variant = Variant(), shrink: bool = True
+) -> Verdict:
+    """Hold a law against `examples` random cases; a case that breaks it is shrunk to a small one, if asked."""
     from hypothesis import HealthCheck, Phase, given, seed as seeded, settings
 
     errors: list[float] = []
@@ -68,7 +70,7 @@ def try_law(one: Law, examples: int = 20, seed: int = 0, variant: Variant = Vari
 
     @settings(
         max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink], print_blob=False, report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink][: 1 + shrink], print_blob=False, report_multiple_bugs=False,
     )
     @seeded(seed)
     @given(one.cases())

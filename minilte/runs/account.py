@@ -1,7 +1,5 @@
 """What a run cost: bytes sent and bytes held, each beside what full-rank data parallel training needs."""
 
-import math
-
 from minilte.comm.ranks import Ranks
 from minilte.comm.traffic import all_to_all, ring
 from minilte.core import tree
@@ -48,6 +46,9 @@ def same_shapes(a: Tree, b: Tree) -> bool:
 
 def human(count: float) -> str:
     """1234567 -> "1.2 MB"; powers of ten."""
-    units = ("B", "kB", "MB", "GB", "TB", "PB")
-    power = min(len(units) - 1, int(math.log10(count) // 3)) if count >= 1 else 0
-    return f"{count / 1000**power:.{0 if power == 0 else 1}f} {units[power]}"
+    if count < 999.5:
+        return f"{count:.0f} B"
+    units = iter(("kB", "MB", "GB", "TB", "PB"))
+    while (count := count / 1000) >= 999.95:  # would round to 1000.0
+        next(units)
+    return f"{count:.1f} {next(units)}"

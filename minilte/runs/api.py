@@ -53,8 +53,8 @@ class Result(NamedTuple):
     def _scaled(self, x: Array) -> Array:
         x = np.asarray(x)
         first = next(iter(self.weights.values())).W
-        if x.ndim < 2 or x.shape[-1] != first.shape[1]:
-            raise BadInput(f"x: expected rows of {first.shape[1]} features, got shape {x.shape}")
+        if x.dtype.kind not in "biuf" or x.ndim < 2 or x.shape[-1] != first.shape[1]:
+            raise BadInput(f"x: expected rows of {first.shape[1]} numbers, got {x.dtype} of shape {x.shape}")
         return self.scaling.apply(x, first.dtype)
 
 

@@ -67,18 +67,22 @@ def accuracy(place: Path, records: Sequence[Record], versus: Sequence[Record] = 
 def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> None:
     """Singular values of W_t - W_0, layer by layer; a dotted line where law L2 says that they must end."""
 
+    sigmas = {
+        name: np.linalg.svd(change.astype(np.float64), compute_uv=False)
+        for name, change in moved.items() if min(change.shape) <= LIMIT
+    }
+
     def paint(axes):
-        for i, (name, change) in enumerate(moved.items()):
-            if min(change.shape) > LIMIT:
-                continue
-            sigma = np.linalg.svd(change.astype(np.float64), compute_uv=False)
-            axes.plot(np.arange(1, len(sigma) + 1), sigma, color=f"C{i}", label=f"{name}, {change.shape[0]} x {change.shape[1]}")
+        for i, (name, sigma) in enumerate(sigmas.items()):
+            m, n = moved[name].shape
+            axes.plot(np.arange(1, len(sigma) + 1), sigma, color=f"C{i}", label=f"{name}, {m} x {n}")
             if bounds.get(name, math.inf) <= len(sigma):
                 axes.axvline(bounds[name] + 0.5, color=f"C{i}", ls=":")
         axes.set(xlabel="index", ylabel="singular value of $W_t - W_0$")
-        if any(change.any() for change in moved.values()):  # the logarithm of nothing but zeros has no axis
+        if any(sigma.any() for sigma in sigmas.values()):  # a logarithmic axis needs one number above 0
             axes.set_yscale("log")
-        axes.legend(frameon=False, title="dotted: rank bound (L2)" if bounds else None)
+        if sigmas:
+            axes.legend(frameon=False, title="dotted: rank bound (L2)" if bounds else None)
 
     draw(place, "spectrum", paint)
 
