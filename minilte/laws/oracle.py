@@ -121,45 +121,71 @@ def mhlora(weights: list, adapters: list, scales: list, batch: Callable, steps: 
     return train(params, see, chain, batch, steps, s)
 
 
-def lte(weights, adapters, scales, batch, steps, s: Settings, w=None, factor=None, redraw=None):
-    """LoRA-the-Explorer on [(W, c), …]; yields the main weights after every merge.
+class Explorer:
+    """LTE's whole state as plain matrices: `step` moves one head, `merge` moves the main weights.
 
-    adapters[n][i] = (A, B) of head n in layer i, scales[n][i] its s; batch(n, t) -> x, y. w[n] is the head's share
+    weights is [(W, c), …]; adapters[n][i] = (A, B) of head n in layer i, scales[n][i] its s; w[n] is the head's share
     in a merge (default 1/N), factor[n] scales its gradient (default 1); redraw(n, t)[i] is a fresh A for reset "ab".
     """
-    N, L = len(adapters), range(len(weights))
-    w, factor = w or [1 / N] * N, factor or [1.0] * N
-    W, c = [W.copy() for W, _ in weights], [None if c is None else c.copy() for _, c in weights]
-    A = [[A.copy() for A, _ in head] for head in adapters]
-    B = [[B.copy() for _, B in head] for head in adapters]
-    V = [[np.zeros_like(W[i]) for i in L] for _ in range(N)]
-    bias = [[None if c[i] is None else c[i].copy() for i in L] for _ in range(N)]
-    memory: list[dict] = [{} for _ in range(N)]
+
+    def __init__(self, weights, adapters, scales, s: Settings, w=None, factor=None, redraw=None):
+        self.N, self.L, self.s, self.scales, self.redraw = len(adapters), range(len(weights)), s, scales, redraw
+        self.w, self.factor = w or [1 / self.N] * self.N, factor or [1.0] * self.N
+        self.W, self.c = [W.copy() for W, _ in weights], [None if c is None else c.copy() for _, c in weights]
+        self.A = [[A.copy() for A, _ in head] for head in adapters]
+        self.B = [[B.copy() for _, B in head] for head in adapters]
+        self.V = [[np.zeros_like(self.W[i]) for i in self.L] for _ in adapters]
+        self.bias = [[None if c is None else c.copy() for c in self.c] for _ in adapters]
+        self.memory: list[dict] = [{} for _ in adapters]
+
+    def own(self, n: int) -> list:
+        """The network as head n computes with it: W - s V + s B A, and its own biases."""
+        s, B, A, V = self.scales[n], self.B[n], self.A[n], self.V[n]
+        return [(self.W[i] - s[i] * V[i] + s[i] * B[i] @ A[i], self.bias[n][i]) for i in self.L]
+
+    def step(self, n: int, t: int, x, y) -> None:
+        """One local step of head n."""
+        _, grads = gradients(self.own(n), self.s.activation, x, y)
+        params, g = {}, {}
+        for i, (G, dc) in enumerate(grads):
+            k = self.factor[n] * self.scales[n][i]
+            params[i, "A"], g[i, "A"] = self.A[n][i], k * self.B[n][i].T @ G
+            params[i, "B"], g[i, "B"] = self.B[n][i], k * G @ self.A[n][i].T
+            if self.c[i] is not None and self.s.replicas == "average":
+                params[i, "c"], g[i, "c"] = self.bias[n][i], self.factor[n] * dc
+        move(params, g, self.memory[n], self.s.lr(t), self.s)
+
+    def merge(self, t: int) -> None:
+        """W <- W + sum_n w_n s_n (B_n A_n - V_n), biases averaged; then V_n <- B_n A_n, or a reset."""
+        w, heads = self.w, range(self.N)
+        for i in self.L:
+            self.W[i] = self.W[i] + sum(
+                w[n] * self.scales[n][i] * (self.B[n][i] @ self.A[n][i] - self.V[n][i]) for n in heads
+            )
+            if self.c[i] is not None:
+                self.c[i] = sum(w[n] * self.bias[n][i] for n in heads)
+        for n in heads:
+            for i in self.L:
+                if self.s.reset != "none":
+                    self.B[n][i] = np.zeros_like(self.B[n][i])
+                if self.s.reset == "ab":
+                    self.A[n][i] = self.redraw(n, t)[i].copy()
+                self.V[n][i] = self.B[n][i] @ self.A[n][i]
+                self.bias[n][i] = None if self.c[i] is None else self.c[i].copy()
+            if self.s.reset_optimizer:
+                self.memory[n] = {}
+
+    def weights(self) -> list:
+        """A copy of the main weights, [(W, c), …]."""
+        return [(W.copy(), None if c is None else c.copy()) for W, c in zip(self.W, self.c)]
+
+
+def lte(weights, adapters, scales, batch: Callable, steps: int, s: Settings, w=None, factor=None, redraw=None):
+    """LoRA-the-Explorer on batch(n, t) -> x, y; yields the main weights after every merge. See `Explorer`."""
+    state = Explorer(weights, adapters, scales, s, w, factor, redraw)
     for t in range(steps):
-        for n in range(N):
-            own = [W[i] - scales[n][i] * V[n][i] + scales[n][i] * B[n][i] @ A[n][i] for i in L]
-            _, grads = gradients([(own[i], bias[n][i]) for i in L], s.activation, *batch(n, t))
-            params, g = {}, {}
-            for i, (G, dc) in enumerate(grads):
-                params[i, "A"], g[i, "A"] = A[n][i], factor[n] * scales[n][i] * B[n][i].T @ G
-                params[i, "B"], g[i, "B"] = B[n][i], factor[n] * scales[n][i] * G @ A[n][i].T
-                if c[i] is not None and s.replicas == "average":
-                    params[i, "c"], g[i, "c"] = bias[n][i], factor[n] * dc
-            move(params, g, memory[n], s.lr(t), s)
-        if (t + 1) % s.every and t + 1 < steps:
-            continue
-        for i in L:
-            W[i] = W[i] + sum(w[n] * scales[n][i] * (B[n][i] @ A[n][i] - V[n][i]) for n in range(N))
-            if c[i] is not None:
-                c[i] = sum(w[n] * bias[n][i] for n in range(N))
-        for n in range(N):
-            for i in L:
-                if s.reset != "none":
-                    B[n][i] = np.zeros_like(B[n][i])
-                if s.reset == "ab":
-                    A[n][i] = redraw(n, t + 1)[i].copy()
-                V[n][i] = B[n][i] @ A[n][i]
-                bias[n][i] = None if c[i] is None else c[i].copy()
-            if s.reset_optimizer:
-                memory[n] = {}
-        yield [(W[i].copy(), None if c[i] is None else c[i].copy()) for i in L]
+        for n in range(state.N):
+            state.step(n, t, *batch(n, t))
+        if (t + 1) % s.every == 0 or t + 1 == steps:
+            state.merge(t + 1)
+            yield state.weights()

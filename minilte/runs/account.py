@@ -48,7 +48,8 @@ def human(count: float) -> str:
     """1234567 -> "1.2 MB"; powers of ten."""
     if count < 999.5:
         return f"{count:.0f} B"
-    units = iter(("kB", "MB", "GB", "TB", "PB"))
-    while (count := count / 1000) >= 999.95:  # would round to 1000.0
-        next(units)
-    return f"{count:.1f} {next(units)}"
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        count /= 1000
+        if count < 999.95:  # more would round to 1000.0
+            break
+    return f"{count:.1f} {unit}"

@@ -103,7 +103,7 @@ def test_a_count_for_people_is_right_to_its_last_figure(count):
 
 
 @pytest.mark.parametrize(("count", "words"), [
-    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234567, "1.2 MB"), (999_950, "1.0 MB"), (10**15, "1.0 PB"),
+    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234567, "1.2 MB"), (999_950, "1.0 MB"), (10**15, "1.0 PB"), (10**19, "10000.0 PB"),
 ])
 def test_a_count_for_people_has_the_largest_unit_below_it(count, words):
     assert account.human(count) == words
