@@ -18,6 +18,7 @@ myst_heading_anchors = 2
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
+nb_merge_streams = True
 
 html_theme = "sphinx_book_theme"
 html_title = "minilte"
