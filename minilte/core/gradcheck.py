@@ -18,14 +18,16 @@ COMPLEX = 1e-30  # step of the complex derivative: no difference is taken, so it
 
 
 def gradient_error(
-    f: Callable, f_back: Callable, args: Sequence[Tree], seed: int = 0, method: str = "central"
+    f: Callable, f_back: Callable, args: Sequence[Tree], seed: int = 0, method: str = "central",
+    frozen: Sequence[int] = (),
 ) -> float:
     """The worst |g - g'| / max(|g|, |g'|, 1e-3) over all floating-point numbers in `args`.
 
     g is what f_back(dy, cache) says, in argument order, for a random dy; g' is the derivative of sum(dy * y) by
     five-point central differences (`method` "central", for arguments away from kinks), or by complex step
     ("complex", for functions of NumPy's analytic operations: no rounding error to speak of; Squire & Trapp 1998).
-    A gradient of None (a frozen argument) is not checked. Arguments may be trees; use float64.
+    `frozen` lists the arguments that have no gradient; any other floating-point array must have one. Arguments may be
+    trees; use float64. A gradient that is NaN, or missing, is an infinite error.
     """
     args = tuple(args)
     y, cache = f(*args)
@@ -34,13 +36,15 @@ def gradient_error(
     grads = f_back(dy, cache)
     grads = grads if type(grads) is tuple else (grads,)
     derive = {"central": central, "complex": complex_step}[method]
-    worst = 0.0
-    for i, grad in enumerate(grads):
-        for path, g in tree.named(grad):
+    errors = [0.0]
+    for i in set(range(len(args))) - set(frozen):
+        given = dict(tree.named(grads[i]))
+        for path in (path for path, leaf in tree.named(args[i]) if is_float(leaf)):
             g_true = derive(f, args, i, path, dy)
+            g = given.get(path, np.full_like(g_true, np.nan))
             scale = np.maximum(np.maximum(abs(g), abs(g_true)), FLOOR)
-            worst = max(worst, float(np.max(abs(g - g_true) / scale, initial=0.0)))
-    return worst
+            errors += [float(np.max(abs(g - g_true) / scale, initial=0.0))]
+    return max(float("inf") if np.isnan(error) else error for error in errors)
 
 
 def central(f: Callable, args: tuple, i: int, path: str, dy: Array) -> Array:

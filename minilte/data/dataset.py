@@ -64,6 +64,9 @@ def checked(data: Dataset, where: str) -> Dataset:
             raise BadInput(f"{where}: x_{part} has shape {x.shape}, expected (rows, features)")
         if len(x) != len(y):
             raise BadInput(f"{where}: x_{part} has {len(x)} rows and y_{part} {len(y)}, expected as many")
+        if (data.classes is None) != (y.ndim == 2) or (data.classes and y.dtype.kind not in "iu"):
+            kind = "(rows, targets) of numbers" if data.classes is None else "(rows,) of whole-number labels"
+            raise BadInput(f"{where}: y_{part} is {y.dtype}{list(y.shape)}, expected {kind}")
         _finite(x, f"{where}: x_{part}")
         _finite(y, f"{where}: y_{part}")
         if data.classes is not None:

@@ -142,9 +142,9 @@ def apart(path: Sequence[Tree], other: Sequence[Tree]) -> float:
 
 
 def difference(a: Tree, b: Tree) -> float:
-    """Largest absolute difference between the arrays of two trees."""
+    """Largest absolute difference between the arrays of two trees; infinite where one is NaN."""
     pairs = zip(tree.leaves(a), tree.leaves(b), strict=True)
-    return max((float(np.max(np.abs(p - q), initial=0.0)) for p, q in pairs), default=0.0)
+    return worst([float(np.max(np.abs(p - q), initial=0.0)) for p, q in pairs])
 
 
 def worst(gaps: Sequence[float]) -> float:

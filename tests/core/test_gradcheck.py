@@ -41,5 +41,22 @@ def test_trees_are_checked_leaf_by_leaf():
         *rest, grad, none = layers.lora_back(dy, cache)
         return (*rest, Adapter(grad.A, grad.B.T), none)
 
-    assert gradient_error(layers.lora, layers.lora_back, (x, W, c, 0.5, pair, None)) < 1e-7
-    assert gradient_error(layers.lora, wrong, (x, W, c, 0.5, pair, None)) > 1e-3
+    args = (x, W, c, 0.5, pair, None)
+    assert gradient_error(layers.lora, layers.lora_back, args, frozen=[1]) < 1e-7
+    assert gradient_error(layers.lora, wrong, args, frozen=[1]) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["central", "complex"])
+def test_a_gradient_that_is_missing_or_nan_is_an_infinite_error(method):
+    for change in (lambda dx, dW, dc: (dx, None, dc), lambda dx, dW, dc: (dx, dW, dc * np.nan)):
+        assert gradient_error(layers.linear, planted(change), ARGS, method=method) == np.inf
+
+
+def test_small_gradients_are_compared_on_the_scale_of_the_floor():
+    f = lambda x: (1e-9 * x, None)  # noqa: E731
+    assert gradient_error(f, lambda dy, _: 0 * dy, (ARGS[0],)) < 1e-5  # an error of 1e-9 over 1e-3
+
+
+def test_another_seed_is_another_upstream_gradient():
+    wrong = planted(BUGS["permuted rows"])
+    assert gradient_error(layers.linear, wrong, ARGS, 1) != gradient_error(layers.linear, wrong, ARGS, 2)

@@ -1,11 +1,13 @@
 """Every backward pair is the derivative of its forward, for any shape and a random upstream gradient."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilte.core import layers
+from minilte.core import layers, tree
 from minilte.core.gradcheck import gradient_error
 from minilte.core.random import stream
 from minilte.core.types import Adapter
@@ -21,9 +23,9 @@ def normal(seed, *shape, i=0):
     return stream(seed, "check", 1, i).standard_normal(shape)
 
 
-def assert_pair(f, f_back, args):
-    assert gradient_error(f, f_back, args, seed=7) < CENTRAL
-    assert gradient_error(f, f_back, args, seed=8, method="complex") < COMPLEX
+def assert_pair(f, f_back, args, frozen=()):
+    assert gradient_error(f, f_back, args, seed=7, frozen=frozen) < CENTRAL
+    assert gradient_error(f, f_back, args, seed=8, method="complex", frozen=frozen) < COMPLEX
 
 
 def head_layer(seed, lead, m, n, r, moved=True):
@@ -41,7 +43,7 @@ def test_linear(seed, lead, m, n, bias):
 
 @given(seeds, leading, axes, axes, axes, st.booleans())
 def test_the_layer_of_a_head(seed, lead, m, n, r, moved):
-    assert_pair(layers.lora, layers.lora_back, head_layer(seed, lead, m, n, r, moved))
+    assert_pair(layers.lora, layers.lora_back, head_layer(seed, lead, m, n, r, moved), frozen=(1, 5))  # W and V
 
 
 @given(seeds, leading, axes, axes, axes)
@@ -74,6 +76,26 @@ def test_activations(name, seed, lead, n):
     assert_pair(*layers.ACTIVATIONS[name], (x,))
 
 
+def test_activations_have_the_values_of_their_formulas():
+    x = np.linspace(-3, 3, 13)  # 0 among them
+    phi = (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+    np.testing.assert_allclose(layers.gelu(x)[0], x * phi, atol=1e-15)
+    np.testing.assert_allclose(layers.gelu_tanh(x)[0], x * phi, atol=5e-4)  # how near the tanh form comes to the exact
+    assert np.array_equal(layers.relu(x)[0], np.where(x > 0, x, 0)) and np.array_equal(layers.tanh(x)[0], np.tanh(x))
+    assert np.array_equal(layers.relu_back(np.ones(13), layers.relu(x)[1]), np.where(x > 0, 1, 0))  # 0 at the kink
+
+
+@pytest.mark.parametrize("name", ["linear", "lora", "layer_norm"])
+def test_the_gradient_of_the_input_is_left_out_where_nobody_asks(name):
+    args = head_layer(1, (3,), 2, 4, 2)
+    args = {"linear": args[:3], "lora": args, "layer_norm": (args[0], args[1][0], args[1][1])}[name]
+    y, cache = getattr(layers, name)(*args)
+    back = getattr(layers, f"{name}_back")
+    (dx, *rest), (none, *same) = back(y, cache), back(y, cache, wrt_x=False)
+    assert dx.shape == args[0].shape and none is None
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(rest), tree.leaves(same), strict=True))
+
+
 @given(seeds, leading, st.integers(1, 5), st.booleans())
 def test_layer_norm(seed, lead, n, affine):
     x = normal(seed, *lead, n)
@@ -95,6 +117,26 @@ def test_cross_entropy(seed, lead, k, smoothing):
     z = normal(seed, *lead, k)
     labels = stream(seed, "check", 2).integers(0, k, lead)
     assert_pair(lambda z: layers.cross_entropy(z, labels, smoothing), layers.cross_entropy_back, (z,))
+
+
+def test_losses_have_the_values_of_their_formulas():
+    z, labels = normal(1, 5, 3), np.array([0, 2, 1, 1, 0])
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    t = 0.7 * np.eye(3)[labels] + 0.3 / 3
+    assert layers.cross_entropy(z, labels, 0.3)[0] == pytest.approx(-(t * np.log(p)).sum(axis=1).mean(), rel=1e-14)
+    assert layers.cross_entropy(z, labels)[0] == pytest.approx(-np.log(p[range(5), labels]).mean(), rel=1e-14)
+    assert layers.squared_error(z, p)[0] == pytest.approx(((z - p) ** 2).sum(axis=1).mean(), rel=1e-14)
+
+
+def test_rows_of_scores_of_very_different_size_do_not_disturb_each_other():
+    loss, cache = layers.cross_entropy(np.array([[0.0, 1e4], [0.0, 0.0]]), np.array([1, 0]))
+    assert loss == pytest.approx(math.log(2) / 2)
+    np.testing.assert_allclose(layers.cross_entropy_back(1.0, cache), [[0, 0], [-0.25, 0.25]], atol=1e-15)
+
+
+def test_layer_norm_divides_by_the_root_of_the_variance_and_a_small_number():
+    x = np.array([[0.0, 2e-2]])
+    np.testing.assert_allclose(layers.layer_norm(x)[0], [[-1e-2, 1e-2]] / np.sqrt(1e-4 + 1e-5), rtol=1e-14)
 
 
 @given(seeds, leading, axes)

@@ -29,6 +29,14 @@ def test_a_stack_is_the_sum_of_its_products(seed, m, n, ranks):  # law L5
     np.testing.assert_allclose(lora.product(lora.stack(heads, scales)), total, atol=1e-12)
 
 
+def test_every_adapter_needs_its_scale():
+    for scales in ([1.0], [1.0, 1.0, 1.0]):
+        with pytest.raises(ValueError):
+            lora.stack(pairs(0, 2, 2, [1, 1]), scales)
+        with pytest.raises(ValueError):
+            lora.stack_back(pairs(0, 2, 2, [2])[0], pairs(0, 2, 2, [1, 1]), scales)
+
+
 @given(seeds, sizes, sizes, st.lists(sizes, min_size=1, max_size=3))
 def test_the_gradient_of_a_stack_goes_back_to_its_adapters(seed, m, n, ranks):
     heads, scales = tuple(pairs(seed, m, n, ranks)), [0.5 + i for i in range(len(ranks))]
@@ -72,6 +80,22 @@ def test_a_layer_uses_the_rank_asked_or_the_largest_it_has_with_the_scale_of_the
     assert [leaf.shape for pair in plan.shape(0).values() for leaf in pair] == [leaf.shape for pair in drawn.values() for leaf in pair]
 
 
+def test_adapters_have_the_dtype_of_their_layer_and_the_plan_its_scaling():
+    weights = {"layer1": Linear(np.zeros((6, 9), np.float32), None)}
+    plan = lora.plan(weights, [{"layer1": 4}], alpha=8, scaling="sqrt-rank")
+    assert {leaf.dtype for one in (plan.draw(0, 0), plan.shape(0)) for pair in one.values() for leaf in pair} == {np.dtype("f4")}
+    assert plan.scales[0]["layer1"] == 4 and not plan.draw(0, 0)["layer1"].B.any()
+
+
+def test_adapters_follow_seed_head_and_step():
+    draw = lambda seed, **plan: lora.plan(WEIGHTS, [{"layer1": 3}] * 2, 1.0, seed=seed, **plan).draw(1, 5)["layer1"].A  # noqa: E731
+    assert np.array_equal(draw(1), draw(1)) and not np.array_equal(draw(1), draw(2))
+    assert np.array_equal(draw(1), lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 1, 1, 5)["layer1"].A)
+    assert np.array_equal(draw(1, head_init="same"), lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 1, 0, 5)["layer1"].A)
+    first = lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 0, 0)["layer1"].A
+    assert np.array_equal(first, lora.plan(WEIGHTS, [{"layer1": 3}], 1.0).draw(0, 0)["layer1"].A)  # seed 0, own, step 0
+
+
 @pytest.mark.parametrize("rank", [0, -1, 7])
 def test_a_rank_that_fits_no_layer_is_refused(rank):
     with pytest.raises(BadInput, match="expected 1 to 6"):
@@ -80,6 +104,7 @@ def test_a_rank_that_fits_no_layer_is_refused(rank):
 
 def test_layers_that_use_less_than_asked_are_named():
     assert lora.check_ranks(WEIGHTS, {"layer1": 6, "layer2": 6}) == ["layer2"]
+    assert lora.check_ranks(WEIGHTS, {"layer1": 1, "layer2": 2}) == []
 
 
 def test_layers_are_chosen_by_name_in_network_order():

@@ -4,6 +4,32 @@ import numpy as np
 from support import RANKS, SEED, STEPS, Alone, as_lists, make_plan, make_task, trajectory
 
 from minilte.core import lora, lte, optim
+from minilte.core.types import Rule
+
+
+def test_the_defaults_are_those_of_the_paper():
+    task, _ = make_task(optim.adamw(), 0.01)
+    plan = make_plan(task)
+    explicit = lte.lte(task, plan, 10, "none", False, "shard", "average", [1 / 3] * 3)
+    for mine, theirs in zip(trajectory(lte.lte(task, plan), 3), trajectory(explicit, 3), strict=True):
+        assert all(np.array_equal(a, b) for one, other in zip(mine, theirs) for a, b in zip(one, other))
+
+
+def test_a_round_carries_the_losses_of_all_heads_and_a_rule_its_state():
+    task, _ = make_task(optim.sgd(), 0.05)
+    counting = Rule(lambda weights: {"merges": 0}, lambda state, weights, *rest: (weights, {"merges": state["merges"] + 1}))
+    method, comm = lte.lte(task, make_plan(task), rule=counting), Alone(len(RANKS))
+    rounds = list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], 30))
+    assert [done.main.rule["merges"] for done in rounds] == [1, 2, 3]
+    assert all(done.losses == [head.loss for head in done.heads] and len(done.losses) == 3 for done in rounds)
+    assert method.params(rounds[-1].main) is method.dense(rounds[-1].main) is rounds[-1].main.weights
+
+
+def test_a_round_that_begins_between_merges_ends_at_the_next():
+    task, _ = make_task(optim.sgd(), 0.05)
+    method, comm = lte.lte(task, make_plan(task), every=8), Alone(len(RANKS))
+    rounds = list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], 20, start=3))
+    assert [done.step for done in rounds] == [8, 16, 20]
 
 
 def test_the_last_round_may_be_shorter_and_always_merges():

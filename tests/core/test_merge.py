@@ -68,6 +68,17 @@ def test_shares_that_do_not_sum_to_one_are_refused(w):
         shares(2, w)
 
 
+def test_every_head_needs_a_share_and_a_scale():
+    weights, sent, then, scales, w = problem(0, 2, 3, [1, 1])
+    for few in ((weights, sent, then, scales[:1], w), (weights, sent, then, scales, w[:1])):
+        with pytest.raises(ValueError):
+            merged(*few)
+
+
+def test_shares_are_even_unless_given():
+    assert shares(4) == [0.25] * 4 and shares(2, [0.75, 0.25]) == [0.75, 0.25]
+
+
 def test_a_mean_is_added_in_head_order():
     x = [np.float32([1e8]), np.float32([-1e8]), np.float32([1.0])]
     assert mean(x, [1.0, 1.0, 1.0]) == 1 and mean(x[::-1], [1.0, 1.0, 1.0]) == 0

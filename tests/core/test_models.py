@@ -65,6 +65,42 @@ def test_a_share_scales_the_gradient_and_not_the_loss():
     assert part == loss and all(np.array_equal(a, 2 * b) for a, b in zip(tree.leaves(grads), tree.leaves(halves)))
 
 
+def test_weights_follow_their_seed_and_biases_and_norms_start_neutral():
+    net = models.mlp([3, 4, 2], norm=True)
+    a, b, c = (models.init_weights(net, [3, 4, 2], seed) for seed in (1, 1, 2))
+    assert np.array_equal(a["layer1"].W, b["layer1"].W) and not np.array_equal(a["layer1"].W, c["layer1"].W)
+    assert (a["norm1"].g == 1).all() and not a["norm1"].c.any() and not a["layer2"].c.any()
+    assert models.init_weights(net, [3, 4, 2], 0, bias=False)["layer1"].c is None
+    wide = models.init_weights(models.mlp([500, 400, 1], norm=True), [500, 400, 1], 0)["layer1"].W
+    assert abs(wide.var() * 500 / 2 - 1) < 0.02  # 200,000 entries; a norm forgives any gain
+
+
+def test_a_network_is_relu_without_norm_and_hard_labels_unless_told_otherwise():
+    assert models.mlp([2, 2, 2]) == models.Network(("layer1", "relu", "layer2"), "cross-entropy", 0.0)
+
+
+def test_smoothing_reaches_the_loss():
+    from minilte.core.layers import cross_entropy
+
+    weights, x, y = params_of(models.mlp([3, 2]), [3, 2], 1), np.ones((4, 3)), np.array([0, 1, 1, 0])
+    z = models.forward(models.mlp([3, 2]), weights, x)[0]
+    for smoothing in (0.0, 0.4):
+        net = models.mlp([3, 2], smoothing=smoothing)
+        assert models.loss_and_grads(net, weights, x, y)[0] == float(cross_entropy(z, y, smoothing)[0])
+
+
+def test_the_gradient_of_the_input_is_never_formed():
+    net, seen = models.mlp([3, 4, 2], "tanh"), []
+    weights, x = params_of(net, [3, 4, 2], 1), np.ones((2, 3))
+    y, caches = models.forward(net, weights, x)
+    watched = [
+        (name, (lambda dy, cache, back=back, **kw: seen.append(kw) or back(dy, cache, **kw)), cache)
+        for name, back, cache in caches
+    ]
+    models.backward(y, watched, weights)
+    assert [kw["wrt_x"] for kw in seen if kw] == [True, False]
+
+
 def test_an_evaluation_in_chunks_is_the_mean_over_the_whole_set():
     net = models.mlp([3, 4, 2], "tanh")
     weights, x = params_of(net, [3, 4, 2], 2), stream(2, "check").standard_normal((10, 3))

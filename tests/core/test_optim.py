@@ -9,10 +9,10 @@ from minilte.core import optim, tree
 from minilte.core.random import stream
 
 ALL = {
-    "sgd": optim.sgd(weight_decay=0.1),
-    "momentum": optim.sgd(0.9, weight_decay=0.1),
-    "nesterov": optim.sgd(0.9, True),
-    "adamw": optim.adamw(weight_decay=0.1),
+    "sgd": lambda: optim.sgd(weight_decay=0.1),
+    "momentum": lambda: optim.sgd(0.9, weight_decay=0.1),
+    "nesterov": lambda: optim.sgd(0.9, True),
+    "adamw": lambda: optim.adamw(weight_decay=0.1),
 }
 
 
@@ -48,6 +48,31 @@ def test_momentum_sums_past_gradients_and_nesterov_looks_ahead():
         assert p["a"] == -first - second
 
 
+def test_momentum_is_plain_unless_nesterov_is_asked_for_and_there_is_no_buffer_without():
+    p, one = {"a": np.array([0.0])}, {"a": np.array([1.0])}
+    assert optim.sgd(0.5).update(p, one, optim.sgd(0.5).init(p), 1.0)[0]["a"] == -1
+    assert optim.sgd().init(p).buf is None
+
+
+@pytest.mark.parametrize("settings", [{}, dict(b1=0.5, b2=0.7, eps=0.1, weight_decay=0.2)])
+def test_adamw_step_by_step(settings):
+    b1, b2, eps, decay = (dict(b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0) | settings).values()
+    optimizer, p, m, v = optim.adamw(**settings), 2.0, 0.0, 0.0
+    tree_p, state = {"a": np.array([2.0])}, optim.adamw(**settings).init({"a": np.array([2.0])})
+    assert state.count.dtype == np.int64
+    for t, g in enumerate([1.0, -0.5, 3.0, 1e-9], 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        p = (1 - 0.1 * decay) * p - 0.1 * (m / (1 - b1**t)) / ((v / (1 - b2**t)) ** 0.5 + eps)
+        tree_p, state = optimizer.update(tree_p, {"a": np.array([g])}, state, 0.1)
+        assert tree_p["a"][0] == pytest.approx(p, rel=1e-14) and int(state.count) == t
+
+
+def test_clipping_lets_pass_what_is_just_at_the_bound_and_keeps_everything_without_one():
+    g = {"a": np.array([3.0, 4.0])}
+    assert optim.clip(g, 5.0) is g and optim.clip(g, None) is g
+    assert np.array_equal(optim.clip(g, 2.5)["a"], [1.5, 2.0])
+
+
 def test_the_first_step_of_adam_has_the_size_of_the_rate():
     p, _ = run(optim.adamw(eps=1e-12), 1)
     moved = tree.map(lambda a, b, g: (b - a) / np.sign(g), p, params(), grads(0))
@@ -56,7 +81,7 @@ def test_the_first_step_of_adam_has_the_size_of_the_rate():
 
 
 def test_decoupled_decay_shrinks_by_a_constant_factor_where_the_gradient_is_zero():
-    p, _ = run(ALL["adamw"], 3, scale=0.0)
+    p, _ = run(ALL["adamw"](), 3, scale=0.0)
     for got, start in zip(tree.leaves(p), tree.leaves(params())):
         np.testing.assert_allclose(got, start * 0.99**3, rtol=1e-15)  # (1 - lr lambda)^3
 
@@ -76,7 +101,7 @@ def test_the_square_of_a_large_gradient_does_not_overflow_early():
 
 @pytest.mark.parametrize("name", ALL)
 def test_nothing_is_changed_in_place_and_dtypes_stay(name):
-    optimizer = ALL[name]
+    optimizer = ALL[name]()
     p = tree.map(lambda leaf: leaf.astype(np.float32), params())
     g = tree.map(lambda leaf: leaf.astype(np.float32), grads(0))
     before = [leaf.copy() for leaf in tree.leaves((p, g))]
@@ -87,7 +112,7 @@ def test_nothing_is_changed_in_place_and_dtypes_stay(name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_only_the_leaves_of_the_parameters_are_looked_at(name):
-    optimizer, more = ALL[name], {**grads(0), "b": (grads(0)["b"][0], np.ones(7))}
+    optimizer, more = ALL[name](), {**grads(0), "b": (grads(0)["b"][0], np.ones(7))}
     a = optimizer.update(params(), grads(0), optimizer.init(params()), 0.1)[0]
     b = optimizer.update(params(), more, optimizer.init(params()), 0.1)[0]
     assert all(np.array_equal(x, y) for x, y in zip(tree.leaves(a), tree.leaves(b)))
@@ -99,5 +124,6 @@ def test_clipping_keeps_the_direction_and_bounds_the_norm(most):
     clipped = optim.clip(g, most)
     assert optim.norm(clipped) <= most * (1 + 1e-12) or clipped is g
     ratio = optim.norm(clipped) / optim.norm(g)
-    assert all(np.allclose(x, ratio * y, rtol=1e-12) for x, y in zip(tree.leaves(clipped), tree.leaves(g)))
+    pairs = zip(tree.leaves(clipped), tree.leaves(g), strict=True)
+    assert all(np.allclose(x, ratio * y, rtol=1e-12) for x, y in pairs)
     assert (clipped is g) == (optim.norm(g) <= most)

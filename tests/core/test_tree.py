@@ -1,6 +1,7 @@
 """Trees keep their structure, their order and their numbers."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,22 @@ def test_a_blank_tree_has_the_same_shapes(one):
 @given(trees)
 def test_counts_agree_with_the_leaves(one):
     assert tree.size(one) == sum(leaf.size for leaf in tree.leaves(one)) == tree.nbytes(one) // 8
+
+
+def test_a_packed_tree_has_the_dtype_asked_for_also_when_it_is_empty():
+    for one in ((np.ones(2, np.float32),), ()):
+        assert tree.pack(one, np.dtype("float64")).dtype == np.float64 and tree.pack(one, np.dtype("f4")).dtype == np.float32
+    assert tree.pack((), np.dtype(float)).size == 0
+
+
+def test_a_blank_tree_keeps_dtypes_and_takes_no_memory():
+    leaf = tree.blank({"x": np.ones((100, 100), np.float32)})["x"]
+    assert leaf.dtype == np.float32 and leaf.strides == (0, 0)
+
+
+def test_trees_of_different_length_are_not_mapped_together():
+    with pytest.raises(ValueError):
+        tree.map(lambda a, b: a, (1.0, 2.0), (1.0,))
 
 
 def test_names_are_paths():

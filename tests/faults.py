@@ -1,0 +1,178 @@
+"""Every way to ask for a run that cannot be, and words that the one line about it must hold."""
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from minilte.data.idx import NAMES, write_idx
+
+X_TRAIN, Y_TRAIN = (f"{name}.gz" for name in NAMES[:2])
+
+
+class Fault(NamedTuple):
+    """What is on disk, and the argument that takes the place of a setting of a tiny run."""
+
+    argv: list[str]
+    words: list[str]
+    disk: Callable = lambda: None
+
+
+# ---------------------------------------------------------------- what is on disk
+
+
+def images(**content):
+    """A folder of IDX files, 10 images of 2 x 2 and 10 classes; x and y change the bytes of the training files."""
+    folder = Path("images")
+    folder.mkdir()
+    for name in NAMES:
+        values = np.arange(40).reshape(10, 2, 2) if "images" in name else np.arange(10)
+        write_idx(folder / f"{name}.gz", values.astype(np.uint8))
+    for name, change in content.items():
+        path = folder / dict(x=X_TRAIN, y=Y_TRAIN)[name]
+        path.write_bytes(change(path.read_bytes()))
+
+
+def unpacked(change):
+    """A change of the content below gzip."""
+    return lambda packed: gzip.compress(change(gzip.decompress(packed)), mtime=0)
+
+
+def bad_sum(packed):
+    """One bit of gzip's checksum."""
+    return packed[:-8] + bytes([packed[-8] ^ 1]) + packed[-7:]
+
+
+def labels(*values):
+    """Other labels in place of the good ones."""
+    return unpacked(lambda _: b"\0\0\x08\x01" + len(values).to_bytes(4) + bytes(values))
+
+
+class Planted:
+    """A pickle that ends the process which opens it."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def write(name, content):
+    """Write a file."""
+    return lambda: Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def full_folder():
+    """A folder in use, which is no run."""
+    Path("full").mkdir()
+    Path("full", "notes").touch()
+
+
+# ---------------------------------------------------------------- the faults
+
+ARGUMENTS = {
+    "--zzz=1": "--zzz: unknown option; --help lists all",
+    "--merge-evry=1": "--merge-evry: unknown option, did you mean --merge-every?",
+    "--merge=1": "--merge: unknown option",
+    "-x": "-x",
+    "word": "word",
+    "--lr": "--lr: expected one argument",
+    "--lr=1 --lr=1": "--lr: given twice",
+    "--heads=0": "heads: expected a whole number of at least 1, got 0",
+    "--heads=-8": "heads: expected a whole number of at least 1, got -8",
+    "--heads=1e20": "heads: expected a whole number, got '1e20'",
+    "--heads=100001": "heads: expected a whole number of at most 100000, got 100001",
+    "--heads=2.5": "heads: expected a whole number, got '2.5'",
+    "--heads=1_0": "heads: expected a whole number, got '1_0'",
+    "--lr=nan": "lr: expected a number, got 'nan'",
+    "--lr=inf": "lr: expected a number, got 'inf'",
+    "--lr=1e999": "lr: expected a number, got inf",
+    "--lr=0": "lr: expected a number above 0, got 0.0",
+    "--lr=-1": "lr: expected a number above 0, got -1.0",
+    "--alpha=1e20": "alpha: expected alpha / rank of at most 1e+06, got 5e+19",
+    "--alpha=0": "alpha: expected a number above 0, got 0.0",
+    "--rank=0": "rank: expected a whole number of at least 1, got 0",
+    "--rank=5": "rank: expected 1 to 4 (the largest min(m, n) of the adapted layers), got 5 in layer1",
+    "--rank=1" + "0" * 400: "rank: expected a whole number of at most 1e+09, got 1000",
+    "--steps=1" + "0" * 400: "steps: expected a whole number of at most 1e+09, got 1000",
+    "--method=lro": "method: expected one of full, lora, mhlora, lte, got 'lro'",
+    "--method=a\nb": r"method: expected one of full, lora, mhlora, lte, got 'a\nb'",
+    "--batch=1": "batch: expected at least one sample for each of 2 heads, got 1",
+    "--samples=4": "batch 8 for 2 heads with own data, expected 2 to 4",
+    "--model=mlp --widths=1000000,1000000": "memory: Unable to allocate 7.28 TiB",
+    "--config=none.toml": "config none.toml: cannot be read: No such file or directory",
+    "--config=.": "config .: expected a file, got a folder",
+    "--config=a\nb": r"config 'a\nb': cannot be read: No such file",
+    "--out=/proc/minilte": "out /proc/minilte: No such file or directory; name a folder that can be written",
+    "--resume=none": "none: no such folder; give the folder of a run",
+    "--out=": "--out: expected a path, got nothing",
+    "--resume=": "--resume: expected a path, got nothing",
+    "--config=": "--config: expected a path, got nothing",
+    "--out=a --resume=b": "--out: a resumed run goes on in its own folder",
+    "--init-from=none": "none: cannot be read: No such file",
+    "--data=least_squares": "no such name, folder or file, did you mean least-squares?",
+}
+CONFIGS = {
+    "lrr = 1": "config run.toml: unknown key 'lrr', did you mean lr?",
+    "lr = 1\nlr = 1": "config run.toml: not a TOML file",
+    "merge-every = 1\nmerge_every = 1": "config run.toml: 'merge_every' is given twice",
+    "lr = nan": "lr: expected a number, got nan",
+    "lr = 1" + "0" * 400: "lr: expected a number, got 1000",
+    "eval_every = true": "eval-every: expected a whole number, got True",
+    'eval_every = "8"': "eval-every: expected a whole number, got '8'",
+    bytes(range(256)): "config run.toml: not a TOML file",
+}
+GOOD = "".join(f"{i},{i % 3},{i % 2}\n" for i in range(8))
+TABLES = {
+    GOOD + "1,1\n": "t.csv line 9 column 3 is missing: 2 cells, expected 3",
+    GOOD + "1,a,1\n": "t.csv line 9 column 2: expected a finite number, got 'a'",
+    GOOD + "1,nan,1\n": "t.csv line 9 column 2: expected a finite number, got 'nan'",
+    GOOD + "1,1,-1\n": "t.csv line 9: label -1, expected 0 to",
+    GOOD + "1,1,1.7\n": "t.csv line 9: target 1.7 is no whole number",
+    "": "t.csv: empty",
+    "a,b,label\n": "t.csv: a header and no rows",
+}
+X, Y = np.eye(8), np.arange(8) % 2
+ARRAYS = {
+    "missing": (dict(x=X, z=Y), "t.npz: holds the arrays ['x', 'z'], expected"),
+    "dtype": (dict(x=X.astype(complex), y=Y), "t.npz: array x has dtype complex128"),
+    "object": (dict(x=np.array([Planted()] * 8, object), y=Y), "t.npz: array x has dtype object"),
+    "nan": (dict(x=X * np.nan, y=Y), "t.npz: x_train[0, 0] is nan"),
+}
+IDX = {
+    "magic": (dict(x=unpacked(lambda data: b"\0\0\x0d\x03" + data[4:])),
+              f"{X_TRAIN}: magic 0x00000d03 (unknown), expected 0x00000803 (images)"),
+    "short": (dict(x=unpacked(lambda data: data[:-1])), f"{X_TRAIN}: 39 bytes after the header, expected 40"),
+    "long": (dict(x=unpacked(lambda data: data + b"\0")), f"{X_TRAIN}: more bytes after the header"),
+    "images-as-labels": (dict(y=lambda _: Path("images", X_TRAIN).read_bytes()),
+                         f"{Y_TRAIN}: magic 0x00000803 (images), expected 0x00000801 (labels)"),
+    "counts": (dict(y=labels(0, 1)), f"{Y_TRAIN}: 2 labels, expected 10"),
+    "gzip-cut": (dict(x=lambda packed: packed[:-9]), f"{X_TRAIN}: damaged gzip"),
+    "gzip-checksum": (dict(x=bad_sum), f"{X_TRAIN}: damaged gzip"),
+    "gzip-beyond-header": (dict(x=unpacked(lambda data: data + bytes(10**7))),
+                           f"{X_TRAIN}: more bytes after the header, expected 40"),
+}
+FAULTS = {
+    **{argv[:40]: Fault(argv.split(" "), [words]) for argv, words in ARGUMENTS.items()},
+    **{f"config {text[:40]!r}": Fault(["--config=run.toml"], [words], write("run.toml", text))
+       for text, words in CONFIGS.items()},
+    **{f"csv {text[-9:]!r}": Fault(["--data=t.csv"], [words], write("t.csv", text))
+       for text, words in TABLES.items()},
+    **{f"npz {name}": Fault(["--data=t.npz"], [words], lambda arrays=arrays: np.savez("t.npz", **arrays))
+       for name, (arrays, words) in ARRAYS.items()},
+    **{f"idx {name}": Fault(["--data=images"], [words], lambda content=content: images(**content))
+       for name, (content, words) in IDX.items()},
+    "label 10 of 10": Fault(["--data=fashion-mnist", "--data-dir=images"],
+                            [f"{Y_TRAIN}: label 10 at position 9, expected 0 to 9"],
+                            lambda: images(y=labels(*range(9), 10))),
+    "out a file": Fault(["--out=file"], ["out file: expected a folder, found a file"], write("file", "")),
+    "out under a file": Fault(["--out=file/run"], ["out file/run: Not a directory"], write("file", "")),
+    "out with a line break": Fault(["--out=a\nb"], ["out a b: expected a folder"], write("a\nb", "")),
+    "out in use": Fault(["--out=full"], ["out full: expected an empty or new", "--resume full"], full_folder),
+    "resume no run": Fault(["--resume=full"], ["full/config.json: No such file"], full_folder),
+    "init-from damaged": Fault(["--init-from=w"], ["w: not a whole .safetensors"], write("w", b"\0" * 9)),
+    "init-from another": Fault(["--init-from=w"], ["w: no tensor 'layer1.weight'"],
+                               lambda: save_file({"a": np.zeros(3)}, "w")),
+}
