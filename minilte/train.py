@@ -73,6 +73,9 @@ def read(argv: Sequence[str]) -> tuple[Options, dict]:
     """(options, settings given in the file and by flags, which win). Raises BadInput."""
     values = parse(flags(), argv)
     options = Options(**{name: value for name, value in values.items() if name in OPTIONS})
+    for name in ("out", "resume", "config"):
+        if values.get(name) == "":  # as from a shell variable that is not set
+            raise BadInput(f"--{name}: expected a path, got nothing; leave it out, or name one")
     if options.resume and options.out:
         raise BadInput("--out: a resumed run goes on in its own folder; leave it out")
     table = read_toml(options.config, Config) if options.config else {}

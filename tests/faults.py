@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
 
 def images(**content):
-    """A folder of IDX files, 10 images of 2 x 2 and 10 classes; x and y change the bytes of the training files."""
+    """A folder of IDX files, 10 images of 2 x 2 and 10 classes; x and y change their bytes."""
     folder = Path("images")
     folder.mkdir()
     for name in NAMES:

@@ -8,12 +8,12 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from minilte.comm.solo import Solo
-from minilte.runs import job
+from minilte.runs import checkpoint, job
 from minilte.runs.config import Config, flag_name, item_type
 from minilte.runs.session import Session, open_session
 
-TINY = dict(data="least-squares", inputs=6, outputs=4, samples=64, model="linear", heads=2, rank=2, batch=8, steps=6,
-            merge_every=2)
+TINY = dict(data="least-squares", inputs=6, outputs=4, samples=64, model="linear", heads=2, rank=2, batch=8,
+            steps=6, merge_every=2)
 SGD = dict(optimizer="sgd", alpha=2.0)  # at the default alpha plain steps of 1e-3 run away
 KINDS = {  # one run of each kind of state
     "lte": {},
@@ -57,7 +57,7 @@ def flags(**changes) -> list[str]:
     return words(**TINY | changes)
 
 
-# ------------------------------------------------------------------------------------------------ runs in a folder
+# ---------------------------------------------------------------- runs in a folder
 
 
 def session(transport=None, **changes) -> Session:
@@ -90,7 +90,7 @@ def go_on(path: Path, transport=None, watch: job.Watch | None = None) -> dict | 
 
 def steps_saved(path: Path) -> list[int]:
     """The steps of the checkpoints in a run folder."""
-    return sorted(int(folder.name.removeprefix("step-")) for folder in (path / "ckpt").iterdir())
+    return [int(found.name.removeprefix("step-")) for found in checkpoint.listed(path)]
 
 
 def the_summary(path: Path) -> dict:
@@ -98,7 +98,7 @@ def the_summary(path: Path) -> dict:
     return json.loads((path / "summary.json").read_text())
 
 
-# ------------------------------------------------------------------------------------------------ any settings
+# ---------------------------------------------------------------- any settings
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=","), min_size=1)  # of layers
 

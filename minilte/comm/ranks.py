@@ -7,7 +7,7 @@ number of ranks.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -39,13 +39,6 @@ def share(total: int, parts: int, index: int) -> range:
     size, extra = divmod(total, parts)
     start = index * size + min(index, extra)
     return range(start, start + size + (index < extra))
-
-
-class Note(NamedTuple):
-    """What rides along with a merge: each head's loss, and whether the rank has been asked to stop."""
-
-    losses: Array  # (heads of the rank,), float64
-    stop: Array  # (), float64; the number of a signal, or 0
 
 
 class Ranks:

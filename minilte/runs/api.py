@@ -1,6 +1,5 @@
 """Training from Python: NumPy in, NumPy out, no files and no MPI needed."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from minilte.core.types import Array, Weights
 from minilte.data.dataset import Dataset, Scaling, unscaled
 from minilte.runs import folder
 from minilte.runs.build import all_widths, make_net
-from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import one_blas_thread
 from minilte.runs.session import Record, advance, first_state, open_session, read_records

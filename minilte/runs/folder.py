@@ -1,7 +1,9 @@
 """The run folder: every write is atomic, so what is there is whole."""
 
+import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from minilte.core.errors import BadInput, DiskTrouble
 from minilte.data.files import reason
 from minilte.runs.config import Config
 
-
+PATIENCE = 2.0  # seconds; when mpirun is back from a job that was killed, its ranks may still be on their way out
 TEMPORARY = ".tmp"  # the end of the name of what is still being written
 
 
@@ -27,6 +29,29 @@ def create(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise BadInput(f"out {path}: the folder cannot be written; name another")
     return path
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """The folder for this process alone inside the `with`. Raises BadInput after `PATIENCE`."""
+    handle, deadline = os.open(path, os.O_RDONLY), time.monotonic() + PATIENCE
+    try:
+        while not locked(handle):
+            if time.monotonic() > deadline:
+                raise BadInput(f"{path}: another process is running it; stop that one first, or name another folder")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(handle)
+
+
+def locked(handle: int) -> bool:
+    """Try to lock an open folder; it is let go when it is closed, at the latest by the end of the process."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
 
 
 def write(path: Path, content: bytes) -> None:

@@ -3,6 +3,7 @@
 Every rank calls these functions; rank 0 alone writes.
 """
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
@@ -59,7 +60,18 @@ def opened(config: Config, transport) -> Session:
 
 
 def run(path: Path, session: Session, watch: Watch) -> dict | Stopped:
-    """Train to the end in a folder that `begin` made, from its newest checkpoint; returns the summary."""
+    """Train to the end in a folder that `begin` made, from its newest checkpoint; returns the summary.
+
+    Raises BadInput on every rank where another process is at work in the folder, or where its files do not fit.
+    """
+    transport = session.comm.transport
+    with contextlib.ExitStack() as held:
+        agreed(transport, lambda: transport.rank == 0 and held.enter_context(folder.alone(path)))
+        return go_on(path, session, watch)
+
+
+def go_on(path: Path, session: Session, watch: Watch) -> dict | Stopped:
+    """The work of `run`, in a folder that no other process touches."""
     config, transport = session.config, session.comm.transport
     speaking = watch if transport.rank == 0 else watch._replace(say=lambda line: None)
     for note in session.parts.notes:

@@ -1,8 +1,11 @@
 """The machine that a run's bits depend on: processor, NumPy, BLAS, threads."""
 
+import contextlib
 import functools
 import os
 import platform
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -14,9 +17,37 @@ def _controller():
     return ThreadpoolController()
 
 
-def one_blas_thread():
-    """A context in which BLAS uses one thread: two threads give other bits, and ranks times threads starve each other."""
-    return _controller().limit(limits=1, user_api="blas")
+_lock = threading.Lock()
+_inside: list[None] = []  # one for each `with one_blas_thread()` that is open, in any Python thread
+_limit = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS uses one thread inside: two give other bits, and ranks times threads starve each other.
+
+    The limit is the process's own, so the first Python thread that comes in sets it and the last one out lifts it.
+    """
+    with _lock:
+        if not _inside:
+            _take_over()
+            _limit.enter_context(_controller().limit(limits=1, user_api="blas"))
+        _inside.append(None)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside.pop()
+            if not _inside:
+                _take_over()
+                _limit.close()
+
+
+def _take_over() -> None:
+    """Newer threadpoolctl ignores, without a word, all Python threads but the first that set a limit: become it."""
+    from threadpoolctl import OpenBLASController
+
+    getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)(force=True)
 
 
 def cores() -> int:

@@ -45,8 +45,11 @@ TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main we
 def open_session(config: Config, transport=None, data: Dataset | None = None) -> Session:
     """All parts of a run on a transport (default: this process alone, one thread a core). Raises BadInput."""
     transport = transport or Solo()
-    with one_blas_thread():
-        parts = build(config, data)
+    try:
+        with one_blas_thread():
+            parts = build(config, data)
+    except MemoryError as trouble:
+        raise BadInput(f"memory: {trouble}; ask for smaller --widths, or for fewer samples") from None
     return Session(config, parts, Ranks(transport, config.heads, cores() if transport.size == 1 else 1))
 
 

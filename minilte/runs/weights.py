@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from minilte.core.errors import BadInput
-from minilte.core.types import Array, Linear, Weights
+from minilte.core.types import Array, Weights
 from minilte.data.files import opened, reason
 from minilte.runs import folder
 

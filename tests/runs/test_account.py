@@ -41,7 +41,8 @@ def adapters(heads, inputs=6, outputs=4, rank=2):
 def test_a_merge_sends_every_heads_factors_and_biases_to_all_other_ranks(size, heads, dtype, itemsize):
     got = sent(size, heads=heads, dtype=dtype)
     assert got["total"] == (size - 1) * adapters(heads) * itemsize * 3  # 6 steps, a merge every 2
-    assert got["per_rank"] == [(size - 1) * adapters(len(share(heads, size, p))) * itemsize * 3 for p in range(size)]
+    each = [adapters(len(share(heads, size, rank))) for rank in range(size)]
+    assert got["per_rank"] == [(size - 1) * numbers * itemsize * 3 for numbers in each]
 
 
 @pytest.mark.parametrize(("settings", "numbers"), [
@@ -82,7 +83,8 @@ def test_memory_is_that_of_the_arrays_a_worker_holds(kind):
                      merged_factors=tree.nbytes(state.main.then))
     else:
         own = tree.nbytes(state.main.trained)
-        held |= dict(adapters=0 if method == "full" else own, gradients=own, optimizer=tree.nbytes(state.main.opt))
+        adapted = 0 if method == "full" else own
+        held |= dict(adapters=adapted, gradients=own, optimizer=tree.nbytes(state.main.opt))
     held["total"] = sum(held.values())
     full = 2 * held["weights"] + tree.nbytes(session.parts.task.optimizer.init(session.parts.task.weights))
     assert got == held | dict(full_rank_total=full)
@@ -98,12 +100,14 @@ def test_a_full_rank_worker_holds_what_is_said_of_one():
 def test_a_count_for_people_is_right_to_its_last_figure(count):
     number, unit = account.human(count).split()
     size = 1000 ** ("B", "kB", "MB", "GB", "TB", "PB").index(unit)
-    assert abs(float(number) * size - count) <= 0.05 * size * (size > 1) * (1 + 1e-9)  # the last figure is a tenth
+    # half of the last figure, a tenth; 1e-9: rounding of large counts
+    assert abs(float(number) * size - count) <= 0.05 * size * (size > 1) * (1 + 1e-9)
     assert re.fullmatch(r"\d{1,3}(\.\d)?", number)
 
 
 @pytest.mark.parametrize(("count", "words"), [
-    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234567, "1.2 MB"), (999_950, "1.0 MB"), (10**15, "1.0 PB"), (10**19, "10000.0 PB"),
+    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234567, "1.2 MB"), (999_950, "1.0 MB"),
+    (10**15, "1.0 PB"), (10**19, "10000.0 PB"),
 ])
 def test_a_count_for_people_has_the_largest_unit_below_it(count, words):
     assert account.human(count) == words

@@ -1,4 +1,4 @@
-"""From settings to parts: every setting reaches the part it is meant for, and what fits no network is refused."""
+"""From settings to parts: every setting reaches its part, and what fits no network or data is refused."""
 
 import numpy as np
 import pytest
@@ -83,11 +83,12 @@ def test_weights_from_a_file_are_where_training_starts(tmp_path):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    write_weights(tmp_path / "w.safetensors", parts(inputs=5).task.weights)
-    assert "w.safetensors: layer1.weight has shape (4, 5)" in refused(init_from=str(tmp_path / "w.safetensors"))
+    path = tmp_path / "w.safetensors"
+    write_weights(path, parts(inputs=5).task.weights)
+    assert f"{path}: layer1.weight has shape (4, 5)" in refused(init_from=str(path))
 
 
-# ------------------------------------------------------------------------------------------------ ranks
+# ---------------------------------------------------------------- ranks
 
 
 @pytest.mark.parametrize(("settings", "bounds"), [
@@ -110,8 +111,8 @@ def test_the_rank_bound_is_the_sum_over_heads_where_nothing_is_reset(settings, b
 
 
 @pytest.mark.parametrize("settings", [
-    dict(rank=1), dict(rank=1, method="lora"), dict(rank=1, method="mhlora"), dict(rank=1, optimizer="sgd", alpha=2.0),
-    dict(DEEP, rank=1, heads=2),
+    dict(rank=1), dict(rank=1, method="lora"), dict(rank=1, method="mhlora"), dict(DEEP, rank=1, heads=2),
+    dict(tiny.SGD, rank=1),
 ], ids=str)
 def test_the_change_of_the_weights_keeps_the_rank_bound(settings):
     session = open_session(tiny.config(**settings, dtype="float64", inputs=8, outputs=8))
@@ -136,7 +137,7 @@ def test_a_layer_too_small_for_the_rank_is_told_once():
     (dict(head_ranks=(1, 5)), "got 5 in layer1"),
     (dict(layer_ranks=("layer1=5",)), "got 5 in layer1"),
     (dict(layer_ranks=("layer1=0",)), "got 0 in layer1"),
-    (dict(layer_ranks=("layer1",)), "layer-ranks: expected NAME=RANK once for a name of layer1, got 'layer1'"),
+    (dict(layer_ranks=("layer1",)), "layer-ranks: expected NAME=RANK once for a name of layer1, got "),
     (dict(layer_ranks=("layer2=1",)), "got 'layer2=1'"),
     (dict(layer_ranks=("layer1=1_0",)), "layer-ranks: "),
     (dict(layer_ranks=("layer1=\u0663",)), "layer-ranks: "),
@@ -153,7 +154,7 @@ def test_settings_that_fit_no_network_or_data_are_refused(settings, message):
     assert message in refused(**settings)
 
 
-# ------------------------------------------------------------------------------------------------ data of one's own
+# ---------------------------------------------------------------- data of one's own
 
 
 def test_data_passed_in_stands_in_for_what_is_named():
@@ -181,7 +182,6 @@ def test_data_passed_in_is_checked_like_any_other(data, message):
     assert message in refused(data)
 
 
-@pytest.mark.xfail(strict=True, reason="data.dataset.checked looks at neither the dtype of labels nor the axes of targets")
 @pytest.mark.parametrize("data", [
     labelled(y_train=np.arange(12) % 3 + 0.5),
     labelled(y_train=np.arange(12) % 3 * 1.0, y_test=np.arange(5) % 3 * 1.0),

@@ -1,4 +1,4 @@
-"""Checkpoints: what is loaded is what was saved, bit by bit; what is damaged, foreign or half written is never loaded."""
+"""Checkpoints: what is loaded is what was saved, bit by bit; what is damaged or half written never is."""
 
 import contextlib
 import hashlib
@@ -18,19 +18,34 @@ from safetensors.numpy import load_file, save
 from minilte.baselines.data_parallel import Worker
 from minilte.core import tree
 from minilte.core.errors import BadInput, DiskTrouble
+from minilte.core.random import stream
 from minilte.runs import checkpoint, job
 from minilte.runs.checkpoint import State
 from minilte.runs.session import advance, first_state
 
 CONFIG = {"lr": 0.5, "widths": [3, 4]}
-ARRAYS = st.tuples(
-    st.sampled_from([np.float32, np.float64, np.int64]), st.lists(st.integers(0, 3), max_size=3), st.integers(0, 99)
-).map(lambda drawn: np.random.default_rng(drawn[2]).integers(-9, 9, drawn[1]).astype(drawn[0]))
+NAMES = st.text("abc", min_size=1)
+
+
+@st.composite
+def arrays(draw):
+    """Any shape, from no axes to three, and any dtype that a state has."""
+    shape, dtype = draw(st.lists(st.integers(0, 3), max_size=3)), draw(st.sampled_from(["f4", "f8", "i8"]))
+    return np.asarray(stream(draw(st.integers(0, 99)), "check").integers(-9, 9, shape)).astype(dtype)
+
+
 TREES = st.recursive(
-    ARRAYS | st.none(),
-    lambda inner: st.dictionaries(st.text("abc", min_size=1), inner, max_size=3) | st.lists(inner, max_size=3).map(tuple),
+    arrays() | st.none(),
+    lambda inner: st.dictionaries(NAMES, inner, max_size=3) | st.lists(inner, max_size=3).map(tuple),
     max_leaves=6,
 )
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Without pictures and without waiting for the disk: no test here pulls the plug."""
+    monkeypatch.setattr(job, "pictures", lambda *_: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +87,8 @@ def test_any_state_that_is_saved_and_loaded_is_the_same_bits(run, main, heads, s
     state = State(step, main, workers, {"seconds": seconds, "sent": 2**53 + 1})
     got = load(checkpoint.save(run, state, CONFIG), state)
     shutil.rmtree(run / "ckpt")
-    assert (got.step, got.facts) == (step, state.facts) and [head.index for head in got.heads] == list(range(len(heads)))
+    assert (got.step, got.facts) == (step, state.facts)
+    assert [head.index for head in got.heads] == list(range(len(heads)))
     assert_same(got.main, main)
     assert_same([head.grads for head in got.heads], heads)
 
@@ -86,7 +102,8 @@ def test_a_run_continued_from_any_checkpoint_is_the_run_that_never_stopped(tmp_p
         *_, (_, last) = advance(session, loaded)
         assert last.step == states[-1].step
         assert_same(last.main, states[-1].main)
-        assert_same([checkpoint.bare(head) for head in last.heads], [checkpoint.bare(h) for h in states[-1].heads])
+        for head, expected in zip(last.heads, states[-1].heads, strict=True):
+            assert_same(checkpoint.bare(head), checkpoint.bare(expected))
 
 
 def test_the_newest_two_are_kept_in_the_order_of_their_steps(tmp_path):
@@ -105,7 +122,7 @@ def test_a_run_without_checkpoints_has_none(tmp_path):
     assert checkpoint.listed(tmp_path) == []
 
 
-# ------------------------------------------------------------------------------------------------ interrupted saves
+# ---------------------------------------------------------------- interrupted saves
 
 
 class Killed(BaseException):
@@ -133,7 +150,7 @@ def failing_at(call, error):
         yield reached
 
 
-@pytest.mark.parametrize("error", [Killed(), OSError(28, "No space left on device")], ids=["killed", "disk-full"])
+@pytest.mark.parametrize("error", [Killed(), OSError(28, "No space left")], ids=["killed", "disk-full"])
 def test_a_save_cut_off_anywhere_leaves_whole_checkpoints_and_the_next_one_succeeds(tmp_path, error):
     states = [State(step, {"W": np.full(3, step)}, (), {}) for step in (1, 2, 3, 4)]
     for call in range(200):
@@ -151,7 +168,7 @@ def test_a_save_cut_off_anywhere_leaves_whole_checkpoints_and_the_next_one_succe
     assert call > 15 and steps == [2, 3]
 
 
-# ------------------------------------------------------------------------------------------------ damage
+# ---------------------------------------------------------------- damage
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 100, -8, -1])
@@ -169,15 +186,28 @@ def test_a_missing_file_is_named(saved, name):
     refused(path, state, name)
 
 
-@settings(max_examples=300)
-@given(st.sampled_from(["state.safetensors", "manifest.json"]), st.data())
-def test_a_flipped_bit_is_refused_or_changes_nothing(run, name, data):
+@pytest.fixture(scope="session")
+def small(run):
+    """A checkpoint of four numbers, which a test may damage if it mends it."""
     state = State(3, {"W": np.arange(4.0)}, (), {"seconds": 1.5, "sent": 7})
-    path = checkpoint.save(run, state, CONFIG)
-    content = bytearray((path / name).read_bytes())
-    bit = data.draw(st.integers(0, 8 * len(content) - 1))
-    content[bit // 8] ^= 1 << bit % 8
-    (path / name).write_bytes(content)
+    return checkpoint.save(run / "small", state, CONFIG), state
+
+
+def flip(file, bit):
+    """Turn over one bit of a file in place."""
+    with open(file, "r+b", buffering=0) as stream:
+        stream.seek(bit // 8)
+        byte = stream.read(1)[0] ^ 1 << bit % 8
+        stream.seek(bit // 8)
+        stream.write(bytes([byte]))
+
+
+@settings(max_examples=1000)
+@given(st.sampled_from(["state.safetensors", "manifest.json"]), st.data())
+def test_a_flipped_bit_is_refused_or_changes_nothing(small, name, data):
+    (path, state), file = small, small[0] / name
+    bit = data.draw(st.integers(0, 8 * os.path.getsize(file) - 1))
+    flip(file, bit)
     try:
         got = load(path, state)
     except BadInput as error:
@@ -185,6 +215,8 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(run, name, data):
     else:  # a blank of the manifest
         assert name == "manifest.json" and (got.step, got.facts) == (3, state.facts)
         assert_same(got.main, state.main)
+    finally:
+        flip(file, bit)
 
 
 def sealed(path, content, **manifest):
@@ -248,17 +280,18 @@ def test_a_checkpoint_under_another_step_is_refused(saved):
     refused(path.rename(path.with_name("step-7")), state, "damaged")
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode)
        | st.sampled_from([b"[]", b"{}", b'{"format": 1}', b'{"format": 1, "sha256": null, "seal": null}']))
-def test_any_content_of_the_manifest_is_refused_in_one_line(run, content):
-    state = State(3, {"W": np.arange(4.0)}, (), {})
-    path = checkpoint.save(run, state, CONFIG)
-    (path / "manifest.json").write_bytes(content)
-    refused(path, state, "manifest.json")
+def test_any_content_of_the_manifest_is_refused_in_one_line(small, content):
+    (path, state), file, whole = small, small[0] / "manifest.json", (small[0] / "manifest.json").read_bytes()
+    file.write_bytes(content)
+    try:
+        refused(path, state, "manifest.json")
+    finally:
+        file.write_bytes(whole)
 
 
-@pytest.mark.parametrize("name", ["step-", "step-x", "step--1", "step-1.5", "..", "step-3.tmp", ".step-3.tmp", "x"])
+@pytest.mark.parametrize("name", ["step-", "step-x", "step--1", "step-1.5", "step-3.tmp", ".step-3", "x"])
 def test_only_a_step_is_the_name_of_a_checkpoint(tmp_path, name):
     (tmp_path / "ckpt" / name).mkdir(parents=True, exist_ok=True)
     assert checkpoint.listed(tmp_path) == []

@@ -1,7 +1,8 @@
-"""The run folder: whatever interrupts a write, what is there is whole; whatever is there is read or refused by name."""
+"""The run folder: whatever interrupts a write, what is there is whole; what is there is read or refused."""
 
 import json
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8,
 )
 OBJECTS = st.dictionaries(st.text(), VALUES, max_size=4)
-STEPS = ["builtins.open", "os.fsync", "os.replace", "os.open"]  # of a write: the last one opens the folder to settle it
+STEPS = ["builtins.open", "os.fsync", "os.replace", "os.open"]  # of a write; the last is to settle the folder
 
 
 class Killed(BaseException):
@@ -37,7 +38,7 @@ def fail(monkeypatch, step, error):
 
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("old", [None, b"old"])
-def test_a_full_disk_leaves_the_old_file_or_the_new_one_and_nothing_beside_it(tmp_path, monkeypatch, step, old):
+def test_a_full_disk_leaves_the_old_file_or_the_new_and_nothing_beside_it(tmp_path, monkeypatch, step, old):
     path = tmp_path / "file"
     if old:
         path.write_bytes(old)
@@ -137,7 +138,7 @@ def test_what_a_killed_start_left_behind_does_not_count(tmp_path):
 
 def test_a_folder_with_anything_in_it_is_refused_with_both_ways_out(tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(BadInput, match=f"out {tmp_path}: expected an empty .*name another, or --resume {tmp_path}"):
+    with pytest.raises(BadInput, match=f"out {tmp_path}: .*name another, or --resume {tmp_path}"):
         folder.create(tmp_path)
 
 
@@ -176,3 +177,21 @@ def test_settings_that_are_none_are_refused(tmp_path, content, message):
 def test_settings_left_out_have_their_default(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"lr": 0.5}))
     assert folder.read_settings(tmp_path) == Config(lr=0.5)
+
+
+def test_a_folder_is_held_by_one_at_a_time_and_let_go_after_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "PATIENCE", 0)
+    with pytest.raises(Killed), folder.alone(tmp_path):
+        with pytest.raises(BadInput, match="another process is running it"), folder.alone(tmp_path):
+            raise AssertionError("held twice")
+        raise Killed
+    with folder.alone(tmp_path):
+        pass
+
+
+def test_a_folder_that_is_let_go_soon_is_waited_for(tmp_path):
+    first = folder.alone(tmp_path)
+    first.__enter__()
+    threading.Timer(0.1, first.__exit__, (None, None, None)).start()
+    with folder.alone(tmp_path):
+        pass

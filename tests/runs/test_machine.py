@@ -1,18 +1,21 @@
 """The machine: one BLAS thread while numbers are made, and a fingerprint that tells when bits may differ."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import threadpool_info
 
+from minilte.runs import machine
 from minilte.runs.machine import SAME_BITS, changed, cores, fingerprint, one_blas_thread
 
 
 def blas_threads():
-    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+    """Of NumPy's BLAS; SciPy brings one of its own, which nothing here uses."""
+    return {pool["num_threads"] for pool in machine._controller().info() if pool["user_api"] == "blas"}
 
 
 def test_blas_has_one_thread_inside_and_as_many_as_before_outside():
@@ -27,6 +30,20 @@ def test_blas_has_its_threads_back_after_an_error():
     with pytest.raises(ValueError), one_blas_thread():
         raise ValueError
     assert blas_threads() == before
+
+
+def test_blas_has_one_thread_until_the_last_of_many_python_threads_is_out():
+    before, seen = blas_threads(), []
+
+    def visit(i):
+        for _ in range(20):
+            with one_blas_thread():
+                time.sleep(0.0001 * (i % 3))
+                seen.append(blas_threads())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(visit, range(4)))
+    assert all(threads <= {1} for threads in seen) and blas_threads() == before
 
 
 def test_a_process_has_at_least_one_core():

@@ -24,24 +24,26 @@ def no_warnings():
 
 
 def assert_drawn(folder, *names):
-    assert sorted(found.name for found in folder.iterdir()) == sorted(f"{n}.{e}" for n in names for e in ("png", "svg"))
+    expected = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    assert {found.name for found in folder.iterdir()} == expected
     for name in names:
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert xml.parse(folder / f"{name}.svg").getroot().tag.endswith("svg")
 
 
-@pytest.mark.parametrize("records", [RECORDS, [START], RECORDS[::2]], ids=["run", "no-steps", "one-round"])
-@pytest.mark.parametrize("versus", [[], RECORDS, [START]], ids=["alone", "baseline", "baseline-of-no-steps"])
+@pytest.mark.parametrize(("records", "versus"), [
+    (RECORDS, []), (RECORDS, RECORDS[::2]), ([START], []), ([START], [START]),
+], ids=["alone", "baseline", "no-steps", "no-steps-of-both"])
 def test_curves_are_drawn_for_any_records(tmp_path, records, versus):
     plots.loss(tmp_path / "plots", records, versus)
     plots.accuracy(tmp_path / "plots", records, versus)
     assert_drawn(tmp_path / "plots", "loss", "accuracy")
 
 
-@pytest.mark.parametrize("change", [
-    np.eye(3, 4), np.zeros((3, 4)), np.ones((1, 4)), np.eye(3, 4, dtype="float32"), np.broadcast_to(1.0, (3, 4)),
-], ids=["full", "nothing-moved", "one-row", "float32", "rank-1"])
-@pytest.mark.parametrize("bounds", [{}, {"layer1": 1}, {"layer1": 9}], ids=["free", "bound", "bound-beyond"])
+@pytest.mark.parametrize(("change", "bounds"), [
+    (np.eye(3, 4), {}), (np.zeros((3, 4)), {}), (np.ones((1, 4)), {"layer1": 1}),
+    (np.ones((3, 4), "float32"), {"layer1": 1, "layer2": 9}),
+], ids=["full-rank", "nothing-moved", "one-row", "rank-1-in-float32"])
 def test_a_spectrum_is_drawn_for_any_change_of_the_weights(tmp_path, change, bounds):
     plots.spectrum(tmp_path, {"layer1": change, "layer2": np.zeros((2, 2))}, bounds)
     assert_drawn(tmp_path, "spectrum")

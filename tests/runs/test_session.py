@@ -1,4 +1,4 @@
-"""A run in memory: its records tell what happened, its bits do not depend on who computed them or in how many sittings."""
+"""A run in memory: its records tell what happened; its bits depend on neither ranks nor sittings."""
 
 import math
 
@@ -58,9 +58,10 @@ def test_any_number_of_ranks_gives_the_bits_of_one(kind, size):
 def test_the_callers_state_stays():
     session = tiny.session()
     state = first_state(session)
-    before = [np.array(leaf) for leaf in tree.leaves((state.main, state.heads))]
+    leaves = tree.leaves((state.main, state.heads))
+    before = [np.array(leaf) for leaf in leaves]
     list(advance(session, state))
-    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, tree.leaves((state.main, state.heads))))
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, leaves))
     assert state.facts == {"seconds": 0.0, "sent": 0}
 
 
@@ -86,14 +87,15 @@ def test_evaluations_are_rounded_up_to_merges(steps, every, eval_every):
 @given(st.integers(0, 50), st.integers(1, 20), st.integers(1, 20), st.integers(1, 99))
 def test_a_round_is_due_when_it_passes_a_multiple_or_ends_the_run(before, length, every, last):
     step = before + length
-    assert due(before, step, every, last) == (step == last or any(k % every == 0 for k in range(before + 1, step + 1)))
+    passed = any(k % every == 0 for k in range(before + 1, step + 1))
+    assert due(before, step, every, last) == (step == last or passed)
 
 
 def test_the_record_of_an_evaluation_is_the_loss_of_the_main_weights():
     session = tiny.session(dtype="float64")
     records, states = everything(session)
-    weights, data = session.parts.method.dense(states[-1].main), session.parts.data
-    expected = np.mean(((data.x_test @ weights["layer1"].W.T + weights["layer1"].c - data.y_test) ** 2).sum(axis=1))
+    (W, c), data = session.parts.method.dense(states[-1].main)["layer1"], session.parts.data
+    expected = np.mean(((data.x_test @ W.T + c - data.y_test) ** 2).sum(axis=1))
     assert math.isclose(records[-1].test_loss, expected, rel_tol=1e-12)  # another order of the same sum
     assert records[-1].test_accuracy is None
 

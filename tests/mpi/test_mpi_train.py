@@ -1,0 +1,210 @@
+"""The training command under a real mpirun: the bits of one process on any number of ranks, and no hang."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+
+from minilte.comm.ranks import share
+from minilte.core.errors import BadInput
+from minilte.runs import job
+
+BIN = Path(sys.executable).parent
+MISSING = f"no mpirun in {BIN}; pip install 'minilte[mpi]'"
+pytestmark = pytest.mark.skipif(not (BIN / "mpirun").exists(), reason=MISSING)
+
+ENV = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+THREE = dict(heads=3, versus="full")  # lte and full in one run
+IMAGES = dict(data="fashion-mini", model="mlp", widths=(32,), batch=64, rank=4)  # products of some length
+TRAIN = ("-m", "minilte.train")
+PLAIN = """import sys
+from minilte import train
+from minilte.runs import job
+job.pictures = lambda *_: None  # they take longer than all the rest
+sys.exit(train.main(sys.argv[1:]))"""
+FAILING = """import os, signal, sys
+from minilte import train
+from minilte.core import models
+
+real, calls = models.loss_and_grads, []
+
+def failing(*args):
+    calls.append(args)
+    if os.environ["PMI_RANK"] == {rank!r} and len(calls) == 5:  # in the third round
+        {how}
+    return real(*args)
+
+models.loss_and_grads = failing
+sys.exit(train.main(sys.argv[1:]))"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder of its own, in which no process is left at the end; quick runs in this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(job, "pictures", lambda *_: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    yield tmp_path
+    deadline = time.monotonic() + 5
+    while (left := [link for link in Path("/proc").glob("[0-9]*/cwd") if within(link, tmp_path)]):
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.02)
+
+
+def within(link, folder):
+    """Does the process behind /proc/N/cwd work in the folder? (This one does too.)"""
+    try:
+        return link.parent.name != str(os.getpid()) and Path(os.readlink(link)) == folder
+    except OSError:
+        return False
+
+
+def start(size, *argv, program=("-c", PLAIN), **changes):
+    """The command on `size` ranks; None for plain python."""
+    launcher = [] if size is None else [BIN / "mpirun", "-n", str(size)]
+    command = [*launcher, sys.executable, *program, *argv, *tiny.flags(**changes)]
+    return subprocess.Popen(command, text=True, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run(size, *argv, program=("-c", PLAIN), **changes):
+    """(code, stdout, lines of the errors that are ours)."""
+    process = start(size, *argv, program=program, **changes)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "Traceback" not in err
+    return process.returncode, out, re.findall(r"^minilte: error: .*$", err, re.M)
+
+
+def summary_of(size, **changes):
+    """The summary of a run that must succeed; `changes` may name another program."""
+    code, _, errors = run(size, "--out=run", "--quiet", **changes)
+    assert (code, errors) == (0, [])
+    return tiny.the_summary(Path("run"))
+
+
+def unbroken(**changes):
+    """The summary of the same run in this process."""
+    return tiny.go_on(tiny.begin(Path("whole"), **changes))
+
+
+def hashes(summary):
+    return summary["weights_sha256"], summary["versus"]["weights_sha256"]
+
+
+# ---------------------------------------------------------------- the same bits
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_any_number_of_ranks_gives_the_bits_of_one_process_and_sends_what_the_formula_says(size):
+    got, M = summary_of(size, **THREE), 4 * 6 + 4
+    assert hashes(got) == hashes(unbroken(**THREE))
+    factors = 3 * (2 * (6 + 4) + 4)  # of three heads, with their biases
+    assert got["bytes_sent"]["total"] == (size - 1) * factors * 4 * 3  # float32, three merges
+    pieces = [len(share(M, size, rank)) for rank in range(size)]
+    to_adders = sum(len(share(3, size, rank)) * (M - pieces[rank]) for rank in range(size))
+    assert got["versus"]["bytes_sent"]["total"] == (to_adders + (size - 1) * M) * 4 * 6  # at every step
+    assert got["bytes_sent"]["full_rank_ring"] == 2 * (size - 1) * M * 4 * 6
+    assert len(got["bytes_sent"]["per_rank"]) == size
+
+
+@pytest.mark.parametrize("size", [None, 3])
+def test_the_command_itself_gives_these_bits_with_its_pictures(size):
+    summary = summary_of(size, program=TRAIN, **THREE)
+    assert hashes(summary) == hashes(unbroken(**THREE))
+    assert {path.name for path in Path("run", "plots").iterdir()} == {
+        "loss.svg", "loss.png", "spectrum.svg", "spectrum.png",
+    }
+
+
+@pytest.mark.parametrize("size", [9, 16])
+def test_more_ranks_than_heads_give_the_same_bits(size):
+    assert summary_of(size, heads=8)["weights_sha256"] == unbroken(heads=8)["weights_sha256"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("heads", [1, 3, 8])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 12])
+def test_any_number_of_ranks_gives_the_bits_of_one_process_on_images(size, heads, dtype):
+    settings = IMAGES | dict(heads=heads, dtype=dtype, versus="full")
+    assert hashes(summary_of(size, **settings)) == hashes(unbroken(**settings))
+
+
+# ---------------------------------------------------------------- stop and resume
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_stopped_by_a_signal_goes_on_with_another_number_of_ranks_to_the_same_bits(number):
+    settings = dict(heads=3, steps=200, save_every=20, reset="ab")
+    process = start(2, "--out=cut", "--quiet", **settings)
+    while not list(Path("cut").glob("ckpt/step-*")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 128 + number and "minilte: error" not in err
+    assert re.fullmatch(r"stopped at step \d+ and saved; go on with --resume cut", out.splitlines()[-1])
+    assert not Path("cut", "summary.json").exists()
+    assert run(3, "--resume=cut", "--quiet", **dict.fromkeys(tiny.TINY))[0] == 0
+    assert tiny.the_summary(Path("cut"))["weights_sha256"] == unbroken(**settings)["weights_sha256"]
+
+
+# ---------------------------------------------------------------- a rank fails
+
+
+@pytest.mark.parametrize(("rank", "how", "line"), [
+    (1, "raise ValueError('boom\\nboom')", "rank 1: ValueError: boom boom; --debug shows where"),
+    (0, "raise ValueError('boom')", "rank 0: ValueError: boom; --debug shows where"),
+    (1, "sys.exit(0)", "rank 1: left early by sys.exit(0); "),
+    (1, "sys.exit(3)", "rank 1: left early by sys.exit(3); "),
+    (0, "sys.exit(0)", "rank 0: left early by sys.exit(0); "),
+    (1, "os.kill(os.getpid(), signal.SIGKILL)", None),
+    (0, "os.kill(os.getpid(), signal.SIGKILL)", None),
+], ids=str)
+def test_a_rank_that_fails_in_training_ends_the_job_at_once_and_the_run_goes_on(rank, how, line):
+    program = "-c", FAILING.format(rank=str(rank), how=how)
+    begun = time.monotonic()
+    code, _, errors = run(2, "--out=cut", "--quiet", program=program)
+    assert time.monotonic() - begun < 5  # seconds
+    assert code not in (0, 2)
+    if line is None:  # who is killed cannot speak
+        assert errors == []
+    else:
+        assert code == 70 and len(errors) == 1 and errors[0].startswith(f"minilte: error: {line}")
+    assert tiny.steps_saved(Path("cut")) in ([2], [2, 4])  # the other rank may have been saving
+    assert tiny.go_on(Path("cut"))["weights_sha256"] == unbroken()["weights_sha256"]
+
+
+def test_a_run_that_diverges_is_told_once():
+    code, _, errors = run(3, "--optimizer=sgd", "--lr=1e30", "--quiet", heads=3)
+    assert code == 77 and len(errors) == 1 and "head 0: the loss is " in errors[0]
+
+
+@pytest.mark.parametrize("changes", [
+    dict(heads=0), dict(rank=5), dict(data="nowhere"), dict(out="/proc/minilte"),
+], ids=str)
+def test_bad_input_is_told_once_and_leaves_nothing_behind(changes, place):
+    code, _, errors = run(4, **changes)
+    assert code == 2 and len(errors) == 1 and list(place.iterdir()) == []
+
+
+def test_help_is_told_once():
+    code, out, errors = run(3, "--help")
+    assert code == 0 and out.count("usage: ") == 1 and errors == []
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("2", 0)])
+def test_processes_that_a_launcher_started_apart_say_so_once(monkeypatch, rank, lines):
+    monkeypatch.setitem(ENV, "SLURM_STEP_NUM_TASKS", "4")
+    monkeypatch.setitem(ENV, "SLURM_PROCID", rank)
+    code, _, errors = run(None)
+    assert code == BadInput.code and len(errors) == lines
+    assert all("srun started 4 processes, but each sees a job of 1" in line for line in errors)
