@@ -87,7 +87,9 @@ def no_conflict(config: Config, values: dict, path: Path) -> None:
     asked = dataclasses.replace(config, **values)
     for name in values:
         if (value := getattr(asked, name)) != (had := getattr(config, name)):
-            raise BadInput(f"{flag_name(name)}: the run in {path} has {had!r}, got {value!r}; leave it out, or begin anew")
+            raise BadInput(
+                f"{flag_name(name)}: the run in {path} has {had!r}, got {value!r}; leave it out, or begin anew"
+            )
 
 
 def folder_for(options: Options, config: Config, transport) -> Path:

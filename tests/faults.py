@@ -142,37 +142,54 @@ ARRAYS = {
     "nan": (dict(x=X * np.nan, y=Y), "t.npz: x_train[0, 0] is nan"),
 }
 IDX = {
-    "magic": (dict(x=unpacked(lambda data: b"\0\0\x0d\x03" + data[4:])),
-              f"{X_TRAIN}: magic 0x00000d03 (unknown), expected 0x00000803 (images)"),
+    "magic": (
+        dict(x=unpacked(lambda data: b"\0\0\x0d\x03" + data[4:])),
+        f"{X_TRAIN}: magic 0x00000d03 (unknown), expected 0x00000803 (images)",
+    ),
     "short": (dict(x=unpacked(lambda data: data[:-1])), f"{X_TRAIN}: 39 bytes after the header, expected 40"),
     "long": (dict(x=unpacked(lambda data: data + b"\0")), f"{X_TRAIN}: more bytes after the header"),
-    "images-as-labels": (dict(y=lambda _: Path("images", X_TRAIN).read_bytes()),
-                         f"{Y_TRAIN}: magic 0x00000803 (images), expected 0x00000801 (labels)"),
+    "images-as-labels": (
+        dict(y=lambda _: Path("images", X_TRAIN).read_bytes()),
+        f"{Y_TRAIN}: magic 0x00000803 (images), expected 0x00000801 (labels)",
+    ),
     "counts": (dict(y=labels(0, 1)), f"{Y_TRAIN}: 2 labels, expected 10"),
     "gzip-cut": (dict(x=lambda packed: packed[:-9]), f"{X_TRAIN}: damaged gzip"),
     "gzip-checksum": (dict(x=bad_sum), f"{X_TRAIN}: damaged gzip"),
-    "gzip-beyond-header": (dict(x=unpacked(lambda data: data + bytes(10**7))),
-                           f"{X_TRAIN}: more bytes after the header, expected 40"),
+    "gzip-beyond-header": (
+        dict(x=unpacked(lambda data: data + bytes(10**7))),
+        f"{X_TRAIN}: more bytes after the header, expected 40",
+    ),
 }
 FAULTS = {
     **{argv[:40]: Fault(argv.split(" "), [words]) for argv, words in ARGUMENTS.items()},
-    **{f"config {text[:40]!r}": Fault(["--config=run.toml"], [words], write("run.toml", text))
-       for text, words in CONFIGS.items()},
-    **{f"csv {text[-9:]!r}": Fault(["--data=t.csv"], [words], write("t.csv", text))
-       for text, words in TABLES.items()},
-    **{f"npz {name}": Fault(["--data=t.npz"], [words], lambda arrays=arrays: np.savez("t.npz", **arrays))
-       for name, (arrays, words) in ARRAYS.items()},
-    **{f"idx {name}": Fault(["--data=images"], [words], lambda content=content: images(**content))
-       for name, (content, words) in IDX.items()},
-    "label 10 of 10": Fault(["--data=fashion-mnist", "--data-dir=images"],
-                            [f"{Y_TRAIN}: label 10 at position 9, expected 0 to 9"],
-                            lambda: images(y=labels(*range(9), 10))),
+    **{
+        f"config {text[:40]!r}": Fault(["--config=run.toml"], [words], write("run.toml", text))
+        for text, words in CONFIGS.items()
+    },
+    **{
+        f"csv {text[-9:]!r}": Fault(["--data=t.csv"], [words], write("t.csv", text))
+        for text, words in TABLES.items()
+    },
+    **{
+        f"npz {name}": Fault(["--data=t.npz"], [words], lambda arrays=arrays: np.savez("t.npz", **arrays))
+        for name, (arrays, words) in ARRAYS.items()
+    },
+    **{
+        f"idx {name}": Fault(["--data=images"], [words], lambda content=content: images(**content))
+        for name, (content, words) in IDX.items()
+    },
+    "label 10 of 10": Fault(
+        ["--data=fashion-mnist", "--data-dir=images"],
+        [f"{Y_TRAIN}: label 10 at position 9, expected 0 to 9"],
+        lambda: images(y=labels(*range(9), 10)),
+    ),
     "out a file": Fault(["--out=file"], ["out file: expected a folder, found a file"], write("file", "")),
     "out under a file": Fault(["--out=file/run"], ["out file/run: Not a directory"], write("file", "")),
     "out with a line break": Fault(["--out=a\nb"], ["out a b: expected a folder"], write("a\nb", "")),
     "out in use": Fault(["--out=full"], ["out full: expected an empty or new", "--resume full"], full_folder),
     "resume no run": Fault(["--resume=full"], ["full/config.json: No such file"], full_folder),
     "init-from damaged": Fault(["--init-from=w"], ["w: not a whole .safetensors"], write("w", b"\0" * 9)),
-    "init-from another": Fault(["--init-from=w"], ["w: no tensor 'layer1.weight'"],
-                               lambda: save_file({"a": np.zeros(3)}, "w")),
+    "init-from another": Fault(
+        ["--init-from=w"], ["w: no tensor 'layer1.weight'"], lambda: save_file({"a": np.zeros(3)}, "w")
+    ),
 }

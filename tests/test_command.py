@@ -44,11 +44,22 @@ def run(monkeypatch, body, rank=0, argv=()):
     return command.run(body, argv), transport.aborted
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (BadInput("x"), 2), (DiskTrouble("x"), 74), (RankLost("x"), 75), (RanksDisagree("x"), 76),
-    (Diverged("x"), 77), (KeyboardInterrupt(), 130), (ValueError("x"), 70), (SystemExit(0), 70),
-    (SystemExit(3), 70), (MemoryError(), 70),
-], ids=repr)
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BadInput("x"), 2),
+        (DiskTrouble("x"), 74),
+        (RankLost("x"), 75),
+        (RanksDisagree("x"), 76),
+        (Diverged("x"), 77),
+        (KeyboardInterrupt(), 130),
+        (ValueError("x"), 70),
+        (SystemExit(0), 70),
+        (SystemExit(3), 70),
+        (MemoryError(), 70),
+    ],
+    ids=repr,
+)
 def test_every_kind_of_error_has_its_code(error, code):
     assert command.exit_code(error) == code
 
@@ -62,11 +73,14 @@ def test_an_error_is_one_line_whatever_it_says(kind, text):
     assert len(said) == 1 and said[0].startswith("minilte: error: ") and len(said[0].splitlines()) == 1
 
 
-@pytest.mark.parametrize(("error", "words"), [
-    (ValueError("bad\nthing"), "rank 1: ValueError: bad thing; --debug shows where"),
-    (SystemExit(0), "rank 1: left early by sys.exit(0); the run ends here, go on with --resume"),
-    (BadInput("heads: expected 1"), "heads: expected 1"),
-])
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("bad\nthing"), "rank 1: ValueError: bad thing; --debug shows where"),
+        (SystemExit(0), "rank 1: left early by sys.exit(0); the run ends here, go on with --resume"),
+        (BadInput("heads: expected 1"), "heads: expected 1"),
+    ],
+)
 def test_a_line_names_the_rank_where_nobody_expected_the_error(capsys, error, words):
     command.complain(error, [], 1)
     assert capsys.readouterr().err == f"minilte: error: {words}\n"
@@ -96,10 +110,18 @@ def test_the_code_of_the_body_is_the_code_of_the_command(monkeypatch):
     assert run(monkeypatch, lambda argv, transport: 17) == (17, None)
 
 
-@pytest.mark.parametrize(("told", "first"), [
-    ({}, True), ({"PMI_RANK": "0"}, True), ({"PMI_RANK": "3"}, False), ({"OMPI_COMM_WORLD_RANK": "2"}, False),
-    ({"SLURM_PROCID": "1"}, False), ({"PMI_RANK": "0", "SLURM_PROCID": "1"}, True),
-], ids=str)
+@pytest.mark.parametrize(
+    ("told", "first"),
+    [
+        ({}, True),
+        ({"PMI_RANK": "0"}, True),
+        ({"PMI_RANK": "3"}, False),
+        ({"OMPI_COMM_WORLD_RANK": "2"}, False),
+        ({"SLURM_PROCID": "1"}, False),
+        ({"PMI_RANK": "0", "SLURM_PROCID": "1"}, True),
+    ],
+    ids=str,
+)
 def test_the_first_process_of_a_job_is_the_one_that_the_launcher_says(monkeypatch, told, first):
     for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
@@ -127,8 +149,9 @@ def talk(code, **options):
 def test_a_reader_that_has_gone_away_is_no_reason_to_stop():
     read, write = os.pipe()
     os.close(read)
-    done = talk("say('one'); say('two'); import sys; print('alive', file=sys.stderr)", stdout=write,
-                stderr=subprocess.PIPE)
+    done = talk(
+        "say('one'); say('two'); import sys; print('alive', file=sys.stderr)", stdout=write, stderr=subprocess.PIPE
+    )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "alive\n")
 

@@ -8,8 +8,17 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parent / "minilte"
 FLOORS = {
-    "core": 0, "quant": 1, "data": 1, "comm": 1, "merging": 2, "baselines": 2, "analysis": 2,
-    "runs": 3, "laws": 4, "experiments": 4, "bench": 4,
+    "core": 0,
+    "quant": 1,
+    "data": 1,
+    "comm": 1,
+    "merging": 2,
+    "baselines": 2,
+    "analysis": 2,
+    "runs": 3,
+    "laws": 4,
+    "experiments": 4,
+    "bench": 4,
 }
 COMMANDS = 5
 ROOMS = {"mpi4py": {"comm/mpi.py"}, "matplotlib": {"runs/plots.py"}}
@@ -46,7 +55,9 @@ def test_heavy_packages_stay_in_their_rooms(path):
             assert str(path.relative_to(ROOT)) in ROOMS[top]
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parent != ROOT], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.parent != ROOT], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_only_commands_print(path):
     calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     printing = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]

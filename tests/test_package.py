@@ -33,7 +33,11 @@ def built(tmp_path_factory):
 def test_sdist_and_wheel_carry_the_data_and_the_licences(built):
     wheel = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     sdist = tarfile.open(next(built.glob("*.tar.gz"))).getnames()
-    data = [f"fashion_mini/{path.name}" for path in (ROOT / "minilte/data/fashion_mini").iterdir() if path.suffix == ".gz"]
+    data = [
+        f"fashion_mini/{path.name}"
+        for path in (ROOT / "minilte/data/fashion_mini").iterdir()
+        if path.suffix == ".gz"
+    ]
     assert len(data) == 4
     for name in [*data, "fashion_mini/LICENSE"]:
         assert any(entry.endswith(name) for entry in wheel), name
@@ -48,7 +52,11 @@ def test_the_wheel_trains_elsewhere(built, tmp_path):
     code = "import minilte, sys; from minilte.train import main; print(minilte.__file__); sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, "--steps", "2", "--merge-every", "1", "--batch", "64", "--out", "run"],
-        cwd=work, env={**os.environ, "PYTHONPATH": str(place)}, capture_output=True, text=True, timeout=100,
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == str(place / "minilte" / "__init__.py")

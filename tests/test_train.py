@@ -44,6 +44,7 @@ def pictures(place, monkeypatch):
 @pytest.fixture
 def run(capsys):
     """The command in this process: arguments -> (code, stdout, stderr)."""
+
     def command(*argv, **changes):
         code = train.main([*tiny.flags(**changes), *argv])
         return code, *capsys.readouterr()
@@ -54,6 +55,7 @@ def run(capsys):
 @pytest.fixture
 def done(run):
     """The same for a run that must succeed: its summary and what it said."""
+
     def command(*argv, **changes):
         code, out, err = run(*argv, **changes)
         assert (code, err) == (0, "")
@@ -69,8 +71,9 @@ def resume(run, path, *argv):
 
 def start(*argv, program=("-m", "minilte.train")):
     """The command in a process of its own."""
-    return subprocess.Popen([sys.executable, *program, *argv], text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, *program, *argv], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def finish(process):
@@ -127,7 +130,13 @@ def test_out_names_the_folder(done, path):
 def test_the_folder_holds_what_the_design_says(done, pictures):
     _, out = done("--out=a")
     assert {found.name for found in Path("a").iterdir()} == {
-        "config.json", "env.json", "metrics.jsonl", "ckpt", "final.safetensors", "plots", "summary.json",
+        "config.json",
+        "env.json",
+        "metrics.jsonl",
+        "ckpt",
+        "final.safetensors",
+        "plots",
+        "summary.json",
     }
     assert re.search(r"^pictures +loss.png, spectrum.png in a/plots$", out, re.M)
 
@@ -197,14 +206,18 @@ def test_a_run_without_a_checkpoint_starts_at_step_0(run, done):
     assert tiny.the_summary(Path("cut"))["weights_sha256"] == expected["weights_sha256"]
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--lr=0.5"], "lr: the run in cut has 0.001, got 0.5"),
-    (["--heads=4"], "heads: the run in cut has 2, got 4"),
-    (["--widths=3"], "widths: the run in cut has (256, 256), got (3,)"),
-    (["--no-bias"], "bias: the run in cut has True, got False"),
-    (["--config=run.toml"], "seed: the run in cut has 0, got 1"),
-    (["--heads=0"], "heads: expected a whole number of at least 1, got 0"),
-], ids=lambda value: value[0] if isinstance(value, list) else "")
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--lr=0.5"], "lr: the run in cut has 0.001, got 0.5"),
+        (["--heads=4"], "heads: the run in cut has 2, got 4"),
+        (["--widths=3"], "widths: the run in cut has (256, 256), got (3,)"),
+        (["--no-bias"], "bias: the run in cut has True, got False"),
+        (["--config=run.toml"], "seed: the run in cut has 0, got 1"),
+        (["--heads=0"], "heads: expected a whole number of at least 1, got 0"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
 def test_a_resumed_run_keeps_its_settings_and_names_both_values(run, argv, words):
     tiny.begin(Path("cut"))
     Path("run.toml").write_text("seed = 1\nsteps = 6\n")
@@ -269,8 +282,17 @@ def test_a_reader_that_leaves_after_one_line_does_not_stop_the_run():
 
 def test_the_summary_has_the_keys_of_the_design_and_the_hash_of_the_file(done):
     got, _ = done("--out=a")
-    assert got.keys() >= {"test_accuracy", "train_loss", "steps", "samples", "seconds", "samples_per_second",
-                          "bytes_sent", "memory", "weights_sha256"}
+    assert got.keys() >= {
+        "test_accuracy",
+        "train_loss",
+        "steps",
+        "samples",
+        "seconds",
+        "samples_per_second",
+        "bytes_sent",
+        "memory",
+        "weights_sha256",
+    }
     assert got["bytes_sent"] == dict(per_rank=[0], total=0, full_rank_ring=0, full_rank_all_to_all=0)
     tensors = load_file("a/final.safetensors")
     content = b"".join(tensors[f"layer1.{part}"].astype("<f4").tobytes() for part in ("weight", "bias"))
@@ -320,9 +342,17 @@ def test_a_terminal_gets_a_bar_in_place_of_lines(run, monkeypatch):
 
 def cpu_seconds(code):
     """CPU time of a fresh process that runs this: the median of five, so that other work does not count."""
-    times = [float(subprocess.run([sys.executable, "-c", f"{code}\nimport sys, time\n"
-                                   "print(time.process_time(), file=sys.stderr)"],
-                                  check=True, capture_output=True, text=True).stderr) for _ in range(5)]
+    times = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", f"{code}\nimport sys, time\nprint(time.process_time(), file=sys.stderr)"],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stderr
+        )
+        for _ in range(5)
+    ]
     return statistics.median(times)
 
 

@@ -12,8 +12,18 @@ from minilte.runs import checkpoint, job
 from minilte.runs.config import Config, flag_name, item_type
 from minilte.runs.session import Session, open_session
 
-TINY = dict(data="least-squares", inputs=6, outputs=4, samples=64, model="linear", heads=2, rank=2, batch=8,
-            steps=6, merge_every=2)
+TINY = dict(
+    data="least-squares",
+    inputs=6,
+    outputs=4,
+    samples=64,
+    model="linear",
+    heads=2,
+    rank=2,
+    batch=8,
+    steps=6,
+    merge_every=2,
+)
 SGD = dict(optimizer="sgd", alpha=2.0)  # at the default alpha plain steps of 1e-3 run away
 KINDS = {  # one run of each kind of state
     "lte": {},
@@ -73,8 +83,10 @@ def quiet(record=lambda record, session: None, wish=lambda: 0) -> job.Watch:
 def stop_after(step: int) -> job.Watch:
     """A signal arrives while the round that begins at `step` is on its way."""
     reached = []
-    return quiet(lambda record, _: reached.append(record.step),
-                 lambda: signal.SIGTERM if reached and reached[-1] >= step else 0)
+    return quiet(
+        lambda record, _: reached.append(record.step),
+        lambda: signal.SIGTERM if reached and reached[-1] >= step else 0,
+    )
 
 
 def begin(path: Path, transport=None, **changes) -> Path:
@@ -112,8 +124,14 @@ def values(knob: dataclasses.Field) -> st.SearchStrategy:
         one = st.integers(bounds["least"], bounds["most"] if "most" in bounds else bounds["below"] - 1)
     elif kind is float:
         low, high = bounds.get("above", bounds.get("least")), bounds.get("below", bounds.get("most"))
-        one = st.floats(low, high, exclude_min="above" in bounds, exclude_max="below" in bounds,
-                        allow_nan=False, allow_infinity=False)
+        one = st.floats(
+            low,
+            high,
+            exclude_min="above" in bounds,
+            exclude_max="below" in bounds,
+            allow_nan=False,
+            allow_infinity=False,
+        )
     else:
         one = st.booleans() if kind is bool else names if many else st.just("") | names
     return st.lists(one, max_size=4).map(tuple) if many else one

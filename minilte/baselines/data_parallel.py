@@ -101,7 +101,8 @@ def mhlora(task: Task, plan: Plan, replicas: str = "average") -> Method:
         layers = overlay(task.weights, trained[1])
         pairs = stacked(trained[0])
         return layers | {
-            name: layers[name]._replace(W=plus_product(layers[name].W, pair.B, pair.A)) for name, pair in pairs.items()
+            name: layers[name]._replace(W=plus_product(layers[name].W, pair.B, pair.A))
+            for name, pair in pairs.items()
         }
 
     return data_parallel(task, Trainee((now, replica), params, grads, dense))

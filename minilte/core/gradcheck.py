@@ -18,7 +18,11 @@ COMPLEX = 1e-30  # step of the complex derivative: no difference is taken, so it
 
 
 def gradient_error(
-    f: Callable, f_back: Callable, args: Sequence[Tree], seed: int = 0, method: str = "central",
+    f: Callable,
+    f_back: Callable,
+    args: Sequence[Tree],
+    seed: int = 0,
+    method: str = "central",
     frozen: Sequence[int] = (),
 ) -> float:
     """The worst |g - g'| / max(|g|, |g'|, 1e-3) over all floating-point numbers in `args`.

@@ -43,7 +43,7 @@ def lora(x: Array, W: Array, c: Array | None, s: float, now: Adapter, then: Adap
     The difference is taken between factors, B A - B' A' = [B - B', B'] [A; A - A'], not between two products:
     near a merge those almost cancel, and right after one this form gives exactly zero (law L10).
     """
-    A, B = (now if then is None else change(now, then))
+    A, B = now if then is None else change(now, then)
     h = x @ A.T  # (b, r) or (b, 2r); the first r columns are x A^T
     y = x @ W.T
     y += (s * h) @ B.T

@@ -109,7 +109,9 @@ INITS = {
 }
 
 
-def init_adapters(weights: Weights, ranks: dict[str, int], init: str, seed: int, head: int, step: int = 0) -> Adapters:
+def init_adapters(
+    weights: Weights, ranks: dict[str, int], init: str, seed: int, head: int, step: int = 0
+) -> Adapters:
     """Fresh adapters: B = 0, A drawn by `init` from the stream of (seed, head, step), in float64 and then cast.
 
     `ranks` names the layers to adapt and the rank asked for in each; r = min(rank, m, n).
@@ -160,4 +162,6 @@ def refuse_dead(adapters: Adapters) -> None:
     """A = B = 0 has zero gradient for ever (law L7). Raises BadInput."""
     for name, adapter in adapters.items():
         if not (adapter.A.any() or adapter.B.any()):
-            raise BadInput(f"adapter of {name}: A and B are both zero, so no gradient ever moves them; draw A anew")
+            raise BadInput(
+                f"adapter of {name}: A and B are both zero, so no gradient ever moves them; draw A anew"
+            )

@@ -18,8 +18,9 @@ from minilte.data.dataset import Dataset
 HEAD_DATA = ("own", "same")
 
 
-def batches(data: Dataset, batch: int, heads: int, seed: int, head_data: str = "own"
-            ) -> Callable[[int, int], tuple[Array, Array]]:
+def batches(
+    data: Dataset, batch: int, heads: int, seed: int, head_data: str = "own"
+) -> Callable[[int, int], tuple[Array, Array]]:
     """The function (head, step) -> (x, y) that takes `block`'s samples out of the training set.
 
     Raises BadInput as `block` does, at once.
@@ -34,8 +35,7 @@ def batches(data: Dataset, batch: int, heads: int, seed: int, head_data: str = "
     return samples
 
 
-def block(n_train: int, batch: int, heads: int, head: int, step: int, seed: int,
-          head_data: str = "own") -> Array:
+def block(n_train: int, batch: int, heads: int, head: int, step: int, seed: int, head_data: str = "own") -> Array:
     """Indices into the training set for one head at one step.
 
         own    the head's block of `np.array_split` of the cumulative batch; in head order they are the whole
@@ -45,9 +45,9 @@ def block(n_train: int, batch: int, heads: int, head: int, step: int, seed: int,
     """
     _check(n_train, batch, heads, head_data)
     epoch, start = divmod(step * batch, n_train)
-    whole = _permutation(seed, epoch, n_train)[start:start + batch]
+    whole = _permutation(seed, epoch, n_train)[start : start + batch]
     if len(whole) < batch:  # the rest opens the next epoch; one is enough, since batch <= n_train
-        whole = np.concatenate([whole, _permutation(seed, epoch + 1, n_train)[:batch - len(whole)]])
+        whole = np.concatenate([whole, _permutation(seed, epoch + 1, n_train)[: batch - len(whole)]])
     return whole if head_data == "same" else np.array_split(whole, heads)[head]
 
 
@@ -65,5 +65,7 @@ def _check(n_train: int, batch: int, heads: int, head_data: str) -> None:
         raise BadInput(f"heads {heads}, expected at least 1")
     least = heads if head_data == "own" else 1
     if not least <= batch <= n_train:
-        raise BadInput(f"batch {batch} for {heads} heads with {head_data} data, expected {least} to {n_train}"
-                       " (one sample a head, the size of the training set)")
+        raise BadInput(
+            f"batch {batch} for {heads} heads with {head_data} data, expected {least} to {n_train}"
+            " (one sample a head, the size of the training set)"
+        )

@@ -96,17 +96,21 @@ def _target(header: list[str] | None, width: int, where: str) -> int:
     if header is None:
         return width - 1
     if "" in header:
-        raise BadInput(f"{where} column {header.index('') + 1}: no name, expected one;"
-                       " a column that only numbers the rows must go")
+        raise BadInput(
+            f"{where} column {header.index('') + 1}: no name, expected one;"
+            " a column that only numbers the rows must go"
+        )
     found = [i for i, name in enumerate(header) if name.lower() in TARGETS]
     if len(found) > 1:
-        raise BadInput(f"{where}: columns {[i + 1 for i in found]} are all named as targets, expected one:"
-                       " rename the others")
+        raise BadInput(
+            f"{where}: columns {[i + 1 for i in found]} are all named as targets, expected one: rename the others"
+        )
     return found[0] if found else width - 1
 
 
 def _numbers(row: list[str], width: int, header: list[str] | None, where: str) -> list[float]:
     """The cells of one row as floats."""
+
     def place(i):
         return f"{where} column {i + 1}" + (f" ({header[i]!r:.60})" if header and i < width else "")
 

@@ -40,8 +40,11 @@ def first_of_each(labels: Array, count: int) -> Array:
 
 def main() -> None:
     """The command: two folders, one line and code 2 for a bad source."""
-    parser = argparse.ArgumentParser(prog="python -m minilte.data.cut_fashion_mini", allow_abbrev=False,
-                                     description="Cut fashion-mini out of the full Fashion-MNIST.")
+    parser = argparse.ArgumentParser(
+        prog="python -m minilte.data.cut_fashion_mini",
+        allow_abbrev=False,
+        description="Cut fashion-mini out of the full Fashion-MNIST.",
+    )
     parser.add_argument("source", help="folder of the four full IDX files")
     parser.add_argument("out", help="folder to write the four small ones to")
     options = parser.parse_args()

@@ -22,8 +22,7 @@ from minilte.data.files import LIMIT, opened, reason, shown
 
 LABELS, IMAGES = 0x801, 0x803  # the last byte of a magic is the number of axes
 KINDS = {LABELS: "labels", IMAGES: "images"}
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte",
-         "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 PIECE = 2**20  # bytes read at a time
 
 
@@ -36,14 +35,17 @@ def read_folder(folder: str, classes: int | None = None) -> Dataset:
     x_train, y_train = _pair(train_images, train_labels)
     x_test, y_test = _pair(test_images, test_labels)
     if x_test.shape[1:] != x_train.shape[1:]:
-        raise BadInput(f"{shown(test_images)}: images of {x_test.shape[1:]} pixels, expected"
-                       f" {x_train.shape[1:]} as in training")
+        raise BadInput(
+            f"{shown(test_images)}: images of {x_test.shape[1:]} pixels, expected"
+            f" {x_train.shape[1:]} as in training"
+        )
     classes = classes or max(2, int(y_train.max()) + 1)
     for path, labels in ((train_labels, y_train), (test_labels, y_test)):
         if labels.max() >= classes:
             first = int(np.argmax(labels >= classes))
-            raise BadInput(f"{shown(path)}: label {labels[first]} at position {first},"
-                           f" expected 0 to {classes - 1}")
+            raise BadInput(
+                f"{shown(path)}: label {labels[first]} at position {first}, expected 0 to {classes - 1}"
+            )
     name = os.path.basename(os.path.abspath(folder))
     return checked(Dataset(_flat(x_train), y_train, _flat(x_test), y_test, classes, name), shown(folder))
 
@@ -89,8 +91,9 @@ def write_idx(path: str, values: Array) -> None:
 def _parse(stream: BinaryIO, magic: int, name: str) -> Array:
     got = int.from_bytes(_take(stream, 4))
     if got != magic:
-        raise BadInput(f"{name}: magic 0x{got:08x} ({KINDS.get(got, 'unknown')}),"
-                       f" expected 0x{magic:08x} ({KINDS[magic]})")
+        raise BadInput(
+            f"{name}: magic 0x{got:08x} ({KINDS.get(got, 'unknown')}), expected 0x{magic:08x} ({KINDS[magic]})"
+        )
     axes = magic & 0xFF
     head = _take(stream, 4 * axes)
     if len(head) < 4 * axes:
@@ -102,8 +105,9 @@ def _parse(stream: BinaryIO, magic: int, name: str) -> Array:
     data = _take(stream, declared + 1)  # at the true end this also makes gzip compare its checksum
     if len(data) != declared:
         got = "more" if len(data) > declared else len(data)
-        raise BadInput(f"{name}: {got} bytes after the header, expected {declared} for shape {shape}:"
-                       " fetch the file again")
+        raise BadInput(
+            f"{name}: {got} bytes after the header, expected {declared} for shape {shape}: fetch the file again"
+        )
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
@@ -119,8 +123,9 @@ def _pair(images: str, labels: str) -> tuple[Array, Array]:
     """uint8 images (a, height, width) and int64 labels (a,) of two files that must agree on a."""
     x, y = read_idx(images, IMAGES), read_idx(labels, LABELS)
     if len(x) != len(y):
-        raise BadInput(f"{shown(labels)}: {len(y)} labels, expected {len(x)}, the images in"
-                       f" {os.path.basename(images)}")
+        raise BadInput(
+            f"{shown(labels)}: {len(y)} labels, expected {len(x)}, the images in {os.path.basename(images)}"
+        )
     return x, y.astype(np.int64)
 
 

@@ -73,6 +73,8 @@ def _array(data: bytes, where: str) -> Array:
         raise BadInput(f"{where} has dtype {dtype.name}, expected integers or floats: convert it first")
     start = head.tell()
     if min(shape, default=1) < 1 or len(data) - start != math.prod(shape) * dtype.itemsize:
-        raise BadInput(f"{where} has {len(data) - start} bytes of data, its header claims shape {shape} of"
-                       f" {dtype.name}: expected the same, and not none")
+        raise BadInput(
+            f"{where} has {len(data) - start} bytes of data, its header claims shape {shape} of"
+            f" {dtype.name}: expected the same, and not none"
+        )
     return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")

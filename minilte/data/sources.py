@@ -25,8 +25,9 @@ SHA256 = {
 }
 
 
-def load(name_or_path: str, data_dir: str | None = None, seed: int = 0, dtype: str = "float32",
-         **least_squares_options) -> Dataset:
+def load(
+    name_or_path: str, data_dir: str | None = None, seed: int = 0, dtype: str = "float32", **least_squares_options
+) -> Dataset:
     """The dataset, checked, standardised and in floats of `dtype`.
 
         fashion-mini    5,000 + 2,000 images of Fashion-MNIST, part of the package
@@ -43,8 +44,10 @@ def load(name_or_path: str, data_dir: str | None = None, seed: int = 0, dtype: s
     if name_or_path == "least-squares":
         return cast(least_squares(seed, **_known_options(least_squares_options)), dtype)
     if least_squares_options:
-        raise BadInput(f"dataset {shown(name_or_path)}: got {', '.join(least_squares_options)}, expected no"
-                       " such options: they belong to least-squares")
+        raise BadInput(
+            f"dataset {shown(name_or_path)}: got {', '.join(least_squares_options)}, expected no"
+            " such options: they belong to least-squares"
+        )
     images = name_or_path in KNOWN or os.path.isdir(name_or_path)
     return standardise(_read(os.fspath(name_or_path), data_dir, seed), dtype, together=images)
 

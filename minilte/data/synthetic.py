@@ -18,9 +18,17 @@ from minilte.data.files import LIMIT
 SPECTRA = ("flat", "gaussian")
 
 
-def least_squares(seed: int = 0, *, inputs: int = 32, outputs: int = 32, samples: int = 4096,
-                  test_samples: int = 1024, rank: int | None = None, spectrum: str = "flat",
-                  noise: float = 0.0) -> Dataset:
+def least_squares(
+    seed: int = 0,
+    *,
+    inputs: int = 32,
+    outputs: int = 32,
+    samples: int = 4096,
+    test_samples: int = 1024,
+    rank: int | None = None,
+    spectrum: str = "flat",
+    noise: float = 0.0,
+) -> Dataset:
     """Samples of y = x W*^T + noise * e in float64, with W* = `target_matrix` of the same seed.
 
     Raises BadInput for a size below 1, more than 2 GiB of numbers, or a noise that is negative or not finite.
@@ -34,8 +42,9 @@ def least_squares(seed: int = 0, *, inputs: int = 32, outputs: int = 32, samples
     return checked(Dataset(*train, *test, None, "least-squares"), "least-squares")
 
 
-def target_matrix(seed: int = 0, *, inputs: int = 32, outputs: int = 32, rank: int | None = None,
-                  spectrum: str = "flat") -> Array:
+def target_matrix(
+    seed: int = 0, *, inputs: int = 32, outputs: int = 32, rank: int | None = None, spectrum: str = "flat"
+) -> Array:
     """W*, the answer, of rank k = `rank` or min(m, n).
 
         flat      U V^T with orthonormal columns U (m,k), V (n,k): every singular value is 1

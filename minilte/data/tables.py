@@ -49,9 +49,11 @@ def read_csv(path: str, seed: int = 0) -> Dataset:
         return _dataset(path, seed, (cells.x, labels(cells.y, place)))
     if cells.whole.any():
         odd = np.argmin(cells.whole)
-        raise BadInput(f"{place(odd)}: target {cells.y[odd]} is no whole number, that of line"
-                       f" {cells.lines[np.argmax(cells.whole)]} is: expected whole numbers for classes,"
-                       " or a decimal point in every target for a regression")
+        raise BadInput(
+            f"{place(odd)}: target {cells.y[odd]} is no whole number, that of line"
+            f" {cells.lines[np.argmax(cells.whole)]} is: expected whole numbers for classes,"
+            " or a decimal point in every target for a regression"
+        )
     return _dataset(path, seed, (cells.x, cells.y[:, None]))
 
 
@@ -59,8 +61,10 @@ def labels(y: Array, place: Callable[[int], str]) -> Array:
     """Whole numbers (n,) as int64 class labels. Raises BadInput out of range; `place(i)` names the i-th."""
     bad = np.flatnonzero((y < 0) | (y >= MOST_CLASSES))
     if bad.size:
-        raise BadInput(f"{place(bad[0])}: label {y[bad[0]]:.0f}, expected 0 to {MOST_CLASSES - 1};"
-                       " for a regression write every target with a decimal point (npz: as floats)")
+        raise BadInput(
+            f"{place(bad[0])}: label {y[bad[0]]:.0f}, expected 0 to {MOST_CLASSES - 1};"
+            " for a regression write every target with a decimal point (npz: as floats)"
+        )
     return y.astype(np.int64)
 
 
@@ -80,8 +84,7 @@ def _targets(y: Array, where: str) -> Array:
     return y.reshape(len(y), -1)
 
 
-def _dataset(path: str, seed: int, train: tuple[Array, Array],
-             test: tuple[Array, Array] | None = None) -> Dataset:
+def _dataset(path: str, seed: int, train: tuple[Array, Array], test: tuple[Array, Array] | None = None) -> Dataset:
     """A checked dataset; classes are counted before rows are held out, so the draw cannot hide one."""
     if test and test[1].ndim != train[1].ndim:
         raise BadInput(f"{shown(path)}: y_train and y_test, expected integers in both or floats in both")
@@ -97,5 +100,9 @@ def _hold_out(data: Dataset, seed: int, where: str) -> Dataset:
         raise BadInput(f"{where}: 1 row, expected at least 2: one to train on and one held out to test")
     order = stream(seed, "split").permutation(rows)
     test, train = (np.sort(part) for part in np.split(order, [max(1, rows // 5)]))
-    return data._replace(x_train=data.x_train[train], y_train=data.y_train[train],
-                         x_test=data.x_train[test], y_test=data.y_train[test])
+    return data._replace(
+        x_train=data.x_train[train],
+        y_train=data.y_train[train],
+        x_test=data.x_train[test],
+        y_test=data.y_train[test],
+    )

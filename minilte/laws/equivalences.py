@@ -23,9 +23,14 @@ def same_path(method, other, heads: int, steps: int) -> float:
     return apart(weights_along(method, heads, steps), weights_along(other, heads, steps))
 
 
-@law("L3", "MHLoRA equality", "reset-less, T = 1, same batch, loss `shard`: LTE with rate eta/N follows MHLoRA with rate eta at any depth",
-     lambda: cases(every=1, reset="none", reset_optimizer=False, data="same", activation=SMOOTH), 1e-8,
-     STEPS + "; Adam divides by roots as small as eps")
+@law(
+    "L3",
+    "MHLoRA equality",
+    "reset-less, T = 1, same batch, loss `shard`: LTE with rate eta/N follows MHLoRA with rate eta at any depth",
+    lambda: cases(every=1, reset="none", reset_optimizer=False, data="same", activation=SMOOTH),
+    1e-8,
+    STEPS + "; Adam divides by roots as small as eps",
+)
 def mhlora(case, variant):
     """A head's gradient is N times that of its adapter in MHLoRA (s against s/N), so a rate eta/N makes the same move;
     by L1 the main weights are W_0 plus the mean of s B A, which is MHLoRA's forward. Replicas have the same gradient in
@@ -71,9 +76,22 @@ def split_decay(case: Case, N: int):
     return by_part(slow, optimizer(case.optimizer, case.decay))
 
 
-@law("L3-batch", "MHLoRA equality, loss of the batch", "with loss `batch` (or any gradient share w_n that is also the weight in the merge) the adapters' rate is eta",
-     lambda: cases(every=1, reset="none", reset_optimizer=False, data="same", activation=SMOOTH, decay=0.0,
-                   optimizer=st.sampled_from(["sgd", "momentum", "nesterov"])), 1e-9, STEPS)
+@law(
+    "L3-batch",
+    "MHLoRA equality, loss of the batch",
+    "with loss `batch` (or any gradient share w_n that is also the weight in the merge) the adapters' rate is eta",
+    lambda: cases(
+        every=1,
+        reset="none",
+        reset_optimizer=False,
+        data="same",
+        activation=SMOOTH,
+        decay=0.0,
+        optimizer=st.sampled_from(["sgd", "momentum", "nesterov"]),
+    ),
+    1e-9,
+    STEPS,
+)
 def mhlora_by_share(case, variant):
     """A gradient times w_n at rate eta is a gradient at rate w_n eta; MHLoRA with weights w_n has scales N w_n s_n."""
     world, N = build(case), case.heads
@@ -81,7 +99,9 @@ def mhlora_by_share(case, variant):
     task = world.task._replace(shares=tuple(w))
     method = World(case, task, world.plan).method(variant, reduction="batch", w=list(w), replicas="frozen")
     scales = tuple({name: N * w_n * s for name, s in head.items()} for w_n, head in zip(w, world.plan.scales))
-    return same_path(method, data_parallel.mhlora(task, world.plan._replace(scales=scales), "frozen"), N, case.steps)
+    return same_path(
+        method, data_parallel.mhlora(task, world.plan._replace(scales=scales), "frozen"), N, case.steps
+    )
 
 
 def reset_against_mhlora(case: Case) -> float:
@@ -97,7 +117,10 @@ def reset_against_mhlora(case: Case) -> float:
 def basis_plan(case: Case, world: World) -> Plan:
     """Heads whose A_n are together c times an orthonormal basis of R^n, in every layer, with c and s of the layer's own."""
     N, weights = case.heads, world.task.weights
-    sizes = {name: [len(part) for part in np.array_split(np.arange(layer.W.shape[1]), N)] for name, layer in weights.items()}
+    sizes = {
+        name: [len(part) for part in np.array_split(np.arange(layer.W.shape[1]), N)]
+        for name, layer in weights.items()
+    }
 
     def draw(n, step):
         drawn = {}
@@ -113,9 +136,21 @@ def basis_plan(case: Case, world: World) -> Plan:
     return Plan(ranks, scales, lambda n: draw(n, 0), draw)
 
 
-@law("L4", "Full-rank recovery", "B = 0, reset B, T = 1, SGD or momentum, the A_n together c times an orthonormal basis: every merged step is full-rank SGD with rate eta s^2 c^2 / N, at any depth",
-     lambda: cases(ranks=st.integers(1, 3).map(lambda N: (1,) * N), widths=networks(3, 6), data="same", decay=0.0,
-                   activation=SMOOTH, optimizer=st.sampled_from(["sgd", "momentum", "nesterov"])), 1e-9, STEPS)
+@law(
+    "L4",
+    "Full-rank recovery",
+    "B = 0, reset B, T = 1, SGD or momentum, the A_n together c times an orthonormal basis: every merged step is full-rank SGD with rate eta s^2 c^2 / N, at any depth",
+    lambda: cases(
+        ranks=st.integers(1, 3).map(lambda N: (1,) * N),
+        widths=networks(3, 6),
+        data="same",
+        decay=0.0,
+        activation=SMOOTH,
+        optimizer=st.sampled_from(["sgd", "momentum", "nesterov"]),
+    ),
+    1e-9,
+    STEPS,
+)
 def full_rank(case, variant):
     """From B = 0 a step makes B_n = -eta s G A_n^T and leaves A_n (its gradient holds a factor B). The merge adds
     -(eta s^2 / N) G sum_n A_n^T A_n = -(eta s^2 c^2 / N) G. Momentum is linear in the gradients and is kept. Biases are
@@ -147,9 +182,16 @@ def dense_path(case: Case, world: World, by: list[float]):
         yield weights
 
 
-@law("L4-mean", "Full-rank recovery in the mean", "A drawn afresh with rows of mean squared norm c^2: a merged step is full-rank SGD with rate eta s^2 c^2 r / n in the mean",
-     lambda: cases(ranks=heads(3, 2), widths=networks(3, 4, 2), optimizer="sgd", decay=0.0, data="same", bias=False), 6.0,
-     "in standard errors of a mean over 300 draws; chance passes 6 once in 10^8 numbers")
+@law(
+    "L4-mean",
+    "Full-rank recovery in the mean",
+    "A drawn afresh with rows of mean squared norm c^2: a merged step is full-rank SGD with rate eta s^2 c^2 r / n in the mean",
+    lambda: cases(
+        ranks=heads(3, 2), widths=networks(3, 4, 2), optimizer="sgd", decay=0.0, data="same", bias=False
+    ),
+    6.0,
+    "in standard errors of a mean over 300 draws; chance passes 6 once in 10^8 numbers",
+)
 def full_rank_in_mean(case, variant):
     """E A^T A = (r c^2 / n) I for Gaussian A with variance c^2 / n; here c = 1. By L4's algebra the mean step follows."""
     case = case._replace(every=1, reset="ab", steps=1)
@@ -159,19 +201,32 @@ def full_rank_in_mean(case, variant):
         plan = world.plan._replace(draw=lambda n, step, draw=draw: world.plan.draw(n, 1 + draw))
         end = run(World(case, world.task, plan).method(variant), case.heads, 1)[-1].main.weights
         steps.append({name: end[name].W - layer.W for name, layer in world.task.weights.items()})
-    _, grads = oracle.gradients([tuple(layer) for layer in world.task.weights.values()], case.activation, *world.task.batch(0, 0))
+    _, grads = oracle.gradients(
+        [tuple(layer) for layer in world.task.weights.values()], case.activation, *world.task.batch(0, 0)
+    )
     errors = []
     for (name, layer), (G, _) in zip(world.task.weights.items(), grads):
         n, sample = layer.W.shape[1], np.array([step[name] for step in steps])
-        rate = np.mean([world.plan.scales[k][name] ** 2 * lora.layer_rank(r, layer.W) for k, r in enumerate(case.ranks)]) / n
+        rate = (
+            np.mean(
+                [world.plan.scales[k][name] ** 2 * lora.layer_rank(r, layer.W) for k, r in enumerate(case.ranks)]
+            )
+            / n
+        )
         off = sample.mean(axis=0) + world.task.rate(0) * rate * G
         error = sample.std(axis=0) / np.sqrt(len(sample)) + 1e-12
         errors.append(float(np.max(np.abs(off) / error)))
     return worst(errors)
 
 
-@law("L11", "Data parallel", "N workers of full-rank data parallel take the steps of one worker on the concatenated batch; shards of unequal size by their weight; clipping after the mean",
-     lambda: cases(activation=SMOOTH), 1e-8, STEPS + "; Adam divides by roots as small as eps")
+@law(
+    "L11",
+    "Data parallel",
+    "N workers of full-rank data parallel take the steps of one worker on the concatenated batch; shards of unequal size by their weight; clipping after the mean",
+    lambda: cases(activation=SMOOTH),
+    1e-8,
+    STEPS + "; Adam divides by roots as small as eps",
+)
 def data_parallel_is_one_worker(case, variant):
     """The gradient of a mean over all samples is the mean of the shards' gradients, weighted by their sizes."""
     world, N = build(case), case.heads
@@ -180,12 +235,19 @@ def data_parallel_is_one_worker(case, variant):
     many = world.task._replace(batch=batch, shares=tuple(size / sum(sizes) for size in sizes), clip=0.1)
     one = many._replace(batch=whole(many, N), shares=(1.0,))
     return apart(
-        weights_along(data_parallel.full(many), N, case.steps), weights_along(data_parallel.full(one), 1, case.steps)
+        weights_along(data_parallel.full(many), N, case.steps),
+        weights_along(data_parallel.full(one), 1, case.steps),
     )
 
 
-@law("L15", "Equal heads are one head", "heads with the same init, data and settings: LTE = N = 1",
-     lambda: cases(data="same", activation=SMOOTH), 1e-8, STEPS + "; Adam divides by roots as small as eps")
+@law(
+    "L15",
+    "Equal heads are one head",
+    "heads with the same init, data and settings: LTE = N = 1",
+    lambda: cases(data="same", activation=SMOOTH),
+    1e-8,
+    STEPS + "; Adam divides by roots as small as eps",
+)
 def equal_heads(case, variant):
     """All heads walk the same path, and the mean of equal changes is the change."""
     case = case._replace(ranks=(case.ranks[0],) * case.heads)
@@ -196,9 +258,22 @@ def equal_heads(case, variant):
     return apart(weights_along(many, case.heads, case.steps), weights_along(single, 1, case.steps))
 
 
-@law("L16", "One shared A, frozen", "one frozen A for all heads, T = 1, SGD or momentum, equal shards, frozen replicas: LTE = one head on the concatenated batch",
-     lambda: cases(every=1, reset="none", reset_optimizer=False, decay=0.0, data="own", activation=SMOOTH,
-                   optimizer=st.sampled_from(["sgd", "momentum", "nesterov"])), 1e-9, STEPS)
+@law(
+    "L16",
+    "One shared A, frozen",
+    "one frozen A for all heads, T = 1, SGD or momentum, equal shards, frozen replicas: LTE = one head on the concatenated batch",
+    lambda: cases(
+        every=1,
+        reset="none",
+        reset_optimizer=False,
+        decay=0.0,
+        data="own",
+        activation=SMOOTH,
+        optimizer=st.sampled_from(["sgd", "momentum", "nesterov"]),
+    ),
+    1e-9,
+    STEPS,
+)
 def shared_frozen_A(case, variant):
     """With A fixed and shared the product is linear in B: the mean of the B_n A is the mean of the B_n times A, and the
     mean of the heads' gradients is the gradient of the concatenated batch. All heads see the same function after each
@@ -213,15 +288,25 @@ def shared_frozen_A(case, variant):
     return apart(weights_along(many, N, case.steps), weights_along(single, 1, case.steps))
 
 
-@law("oracle", "The dense method", "every LTE run follows the dense oracle: explicit matrices, no factor tricks",
-     lambda: cases(activation=SMOOTH), 1e-8, STEPS + "; Adam divides by roots as small as eps")
+@law(
+    "oracle",
+    "The dense method",
+    "every LTE run follows the dense oracle: explicit matrices, no factor tricks",
+    lambda: cases(activation=SMOOTH),
+    1e-8,
+    STEPS + "; Adam divides by roots as small as eps",
+)
 def follows_the_oracle(case, variant):
     """The oracle is the definition, written out."""
     world = build(case)
     pairs = lambda n, step=0: [tuple(pair) for pair in world.plan.draw(n, step).values()]  # noqa: E731
     expected = oracle.lte(
-        [tuple(layer) for layer in world.task.weights.values()], [pairs(n) for n in range(case.heads)],
-        [list(scales.values()) for scales in world.plan.scales], world.task.batch, case.steps, dense_settings(world),
+        [tuple(layer) for layer in world.task.weights.values()],
+        [pairs(n) for n in range(case.heads)],
+        [list(scales.values()) for scales in world.plan.scales],
+        world.task.batch,
+        case.steps,
+        dense_settings(world),
         redraw=lambda n, step: [A for A, _ in pairs(n, step)],
     )
     start = [tuple(layer) for layer in world.task.weights.values()]
@@ -233,15 +318,30 @@ def follows_the_oracle(case, variant):
 def dense_settings(world: World) -> oracle.Settings:
     """The case's optimizer and merging, in the oracle's words."""
     case = world.case
-    kind, momentum = ("adamw", 0.0) if case.optimizer == "adamw" else ("sgd", 0.0 if case.optimizer == "sgd" else 0.9)
+    kind, momentum = (
+        ("adamw", 0.0) if case.optimizer == "adamw" else ("sgd", 0.0 if case.optimizer == "sgd" else 0.9)
+    )
     return oracle.Settings(
-        world.task.rate, case.activation, kind, momentum, case.optimizer == "nesterov", decay=case.decay,
-        every=case.every, reset=case.reset, reset_optimizer=case.reset_optimizer,
+        world.task.rate,
+        case.activation,
+        kind,
+        momentum,
+        case.optimizer == "nesterov",
+        decay=case.decay,
+        every=case.every,
+        reset=case.reset,
+        reset_optimizer=case.reset_optimizer,
     )
 
 
-@law("oracle-parallel", "The dense methods beside LTE", "full, lora and mhlora follow their dense definitions on the concatenated batch",
-     lambda: cases(activation=SMOOTH), 1e-8, STEPS + "; Adam divides by roots as small as eps")
+@law(
+    "oracle-parallel",
+    "The dense methods beside LTE",
+    "full, lora and mhlora follow their dense definitions on the concatenated batch",
+    lambda: cases(activation=SMOOTH),
+    1e-8,
+    STEPS + "; Adam divides by roots as small as eps",
+)
 def parallel_follows_the_oracle(case, variant):
     """The oracle sums over heads what the library computes as one stacked adapter, and takes the batch whole."""
     world, N = build(case), case.heads
@@ -251,8 +351,12 @@ def parallel_follows_the_oracle(case, variant):
     scales, settings = [list(head.values()) for head in world.plan.scales], dense_settings(world)
     expected = {
         data_parallel.full(world.task): oracle.full(start, batch, case.steps, settings),
-        data_parallel.mhlora(world.task, world.plan): oracle.mhlora(start, pairs, scales, batch, case.steps, settings),
-        data_parallel.lora(world.task, world.plan): oracle.mhlora(start, pairs[:1], scales[:1], batch, case.steps, settings),
+        data_parallel.mhlora(world.task, world.plan): oracle.mhlora(
+            start, pairs, scales, batch, case.steps, settings
+        ),
+        data_parallel.lora(world.task, world.plan): oracle.mhlora(
+            start, pairs[:1], scales[:1], batch, case.steps, settings
+        ),
     }
     errors = []
     for method, path in expected.items():

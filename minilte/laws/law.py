@@ -69,8 +69,13 @@ def try_law(
     broken: list = []
 
     @settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate, Phase.shrink][: 1 + shrink], print_blob=False, report_multiple_bugs=False,
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink][: 1 + shrink],
+        print_blob=False,
+        report_multiple_bugs=False,
     )
     @seeded(seed)
     @given(one.cases())

@@ -25,23 +25,36 @@ def telescoped(weights, plan, w, now) -> dict:
     }
 
 
-@law("L1", "Telescoping", "reset-less, W_t = W_0 + sum_n w_n s_n V_n right after every merge, for any T and optimizer",
-     lambda: cases(reset="none"), 1e-11, ROUNDING)
+@law(
+    "L1",
+    "Telescoping",
+    "reset-less, W_t = W_0 + sum_n w_n s_n V_n right after every merge, for any T and optimizer",
+    lambda: cases(reset="none"),
+    1e-11,
+    ROUNDING,
+)
 def telescoping(case, variant):
     """By induction: a merge adds w_n s_n (B_n A_n - V_n) and then sets V_n to B_n A_n, so what was added before is
     taken out exactly when the new product is put in."""
     world = build(case)
     w = [1 / case.heads] * case.heads
     rounds = run(world.method(variant), case.heads, case.steps)
-    return worst([
-        gap(matrices(done.main.weights), telescoped(world.task.weights, world.plan, w, done.main.then))
-        for done in rounds
-    ])
+    return worst(
+        [
+            gap(matrices(done.main.weights), telescoped(world.task.weights, world.plan, w, done.main.then))
+            for done in rounds
+        ]
+    )
 
 
-@law("L1-skip", "Telescoping with heads that miss a merge",
-     "L1 holds when a head is left out of a merge: its V_n stays, the other weights are not renormalised",
-     lambda: cases(reset="none", bias=False, ranks=heads().filter(lambda ranks: len(ranks) > 1)), 1e-11, ROUNDING)
+@law(
+    "L1-skip",
+    "Telescoping with heads that miss a merge",
+    "L1 holds when a head is left out of a merge: its V_n stays, the other weights are not renormalised",
+    lambda: cases(reset="none", bias=False, ranks=heads().filter(lambda ranks: len(ranks) > 1)),
+    1e-11,
+    ROUNDING,
+)
 def skipping(case, variant):
     """The induction of L1 runs for each head by itself: nothing in head n's term mentions another head."""
     world = build(case)
@@ -53,7 +66,9 @@ def skipping(case, variant):
         there = [n for n in range(case.heads) if (n + step) % case.heads]  # one head misses every merge
         sent = [Sent(everyone[n].now, {}) for n in there]
         pick = lambda values: [values[n] for n in there]  # noqa: E731
-        weights, rule = variant.rule.merge(main.rule, main.weights, sent, pick(main.then), pick(world.plan.scales), pick(w))
+        weights, rule = variant.rule.merge(
+            main.rule, main.weights, sent, pick(main.then), pick(world.plan.scales), pick(w)
+        )
         then = tuple(everyone[n].now if n in there else main.then[n] for n in range(case.heads))
         main = Main(weights, then, rule)
         everyone = [head._replace(then=main.then[head.index]) for head in everyone]
@@ -61,8 +76,14 @@ def skipping(case, variant):
     return worst(errors)
 
 
-@law("L5", "Concatenation", "sum_n w_n s_n B_n A_n = [w_1 s_1 B_1 …] [A_1; …], and MHLoRA(N, r) is LoRA(N r) at scale s / N",
-     lambda: cases(ranks=heads(rank=2), widths=cases_widths(6)), 1e-10, ROUNDING + "; Adam divides by small roots")
+@law(
+    "L5",
+    "Concatenation",
+    "sum_n w_n s_n B_n A_n = [w_1 s_1 B_1 …] [A_1; …], and MHLoRA(N, r) is LoRA(N r) at scale s / N",
+    lambda: cases(ranks=heads(rank=2), widths=cases_widths(6)),
+    1e-10,
+    ROUNDING + "; Adam divides by small roots",
+)
 def concatenation(case, variant):
     """Block matrices multiply block by block; gradients, elementwise optimizers and the forward pass of a block are
     those of its rows and columns, so the two trainings take the same steps."""
@@ -87,9 +108,14 @@ def cases_widths(least: int):
     return networks(least, least + 3, 2)
 
 
-@law("L5-memory", "A merge in O(mn) memory", "merging N heads allocates at most 4 m n numbers beside the factors, whatever N",
-     lambda: cases(widths=(200, 200), ranks=heads(8, 1).filter(lambda ranks: len(ranks) > 5)), 4.0,
-     "W itself, the product and a temporary make three; N matrices would make 6 or more")
+@law(
+    "L5-memory",
+    "A merge in O(mn) memory",
+    "merging N heads allocates at most 4 m n numbers beside the factors, whatever N",
+    lambda: cases(widths=(200, 200), ranks=heads(8, 1).filter(lambda ranks: len(ranks) > 5)),
+    4.0,
+    "W itself, the product and a temporary make three; N matrices would make 6 or more",
+)
 def memory_of_a_merge(case, variant):
     """The factors are stacked before they are multiplied: one m x n product, not N."""
     world = build(case)
@@ -97,14 +123,22 @@ def memory_of_a_merge(case, variant):
     w = [1 / case.heads] * case.heads
     tracemalloc.start()
     try:
-        variant.rule.merge(variant.rule.init(world.task.weights), world.task.weights, sent, None, world.plan.scales, w)
+        variant.rule.merge(
+            variant.rule.init(world.task.weights), world.task.weights, sent, None, world.plan.scales, w
+        )
         return tracemalloc.get_traced_memory()[1] / (8 * case.widths[0] * case.widths[1])
     finally:
         tracemalloc.stop()
 
 
-@law("L10", "A merge keeps the function of a single head", "N = 1: the head's outputs before a merge are the main weights' after it",
-     lambda: cases(ranks=heads(1)), 1e-12, ROUNDING)
+@law(
+    "L10",
+    "A merge keeps the function of a single head",
+    "N = 1: the head's outputs before a merge are the main weights' after it",
+    lambda: cases(ranks=heads(1)),
+    1e-12,
+    ROUNDING,
+)
 def a_single_head_is_kept(case, variant):
     """W + s (B A - V) is both what the head computed with and what the merge makes of W; its replica is the mean of one."""
     world, x = build(case), build(case).task.batch(0, case.steps)[0]
@@ -117,22 +151,39 @@ def a_single_head_is_kept(case, variant):
     return gap(after, before)
 
 
-@law("L10-all", "After a merge all heads agree", "right after a merge every head computes exactly the main function, replicas too",
-     lambda: cases(), 0.0, EXACT)
+@law(
+    "L10-all",
+    "After a merge all heads agree",
+    "right after a merge every head computes exactly the main function, replicas too",
+    lambda: cases(),
+    0.0,
+    EXACT,
+)
 def all_heads_agree(case, variant):
     """B A - V is formed as [B - B', B'] [A; A - A']; after a merge B = B' and A = A', so the sum is exactly zero. After
     a reset B is zero."""
     world, x = build(case), build(case).task.batch(0, case.steps)[0]
     last = run(world.method(variant), case.heads, case.steps)[-1]
     main, _ = models.forward(world.task.net, last.main.weights, x)
-    return worst([
-        gap(models.forward(world.task.net, seen(last.main.weights, head, world.plan.scales[head.index]), x)[0], main)
-        for head in last.heads
-    ])
+    return worst(
+        [
+            gap(
+                models.forward(world.task.net, seen(last.main.weights, head, world.plan.scales[head.index]), x)[0],
+                main,
+            )
+            for head in last.heads
+        ]
+    )
 
 
-@law("L12", "Outer rate", "outer rate e without momentum: W = W_0 + e sum_n w_n s_n B_n A_n; rate 1 is the plain merge",
-     lambda: cases(reset="none"), 1e-11, ROUNDING)
+@law(
+    "L12",
+    "Outer rate",
+    "outer rate e without momentum: W = W_0 + e sum_n w_n s_n B_n A_n; rate 1 is the plain merge",
+    lambda: cases(reset="none"),
+    1e-11,
+    ROUNDING,
+)
 def outer_rate(case, variant):
     """Every merge is scaled by e, so the telescoping sum is."""
     world, w, errors = build(case), [1 / case.heads] * case.heads, []
@@ -145,20 +196,29 @@ def outer_rate(case, variant):
     return worst(errors)
 
 
-@law("L13", "The merged weight is the heads' mean", "merged W = sum_n w_n W_n^eff iff sum_n w_n = 1; so a convex loss of one layer is at most the mean of the heads'",
-     lambda: cases(widths=cases_widths(2).map(lambda widths: widths[:2])), 1e-11, ROUNDING)
+@law(
+    "L13",
+    "The merged weight is the heads' mean",
+    "merged W = sum_n w_n W_n^eff iff sum_n w_n = 1; so a convex loss of one layer is at most the mean of the heads'",
+    lambda: cases(widths=cases_widths(2).map(lambda widths: widths[:2])),
+    1e-11,
+    ROUNDING,
+)
 def mean_of_heads(case, variant):
     """W + sum w_n s_n (B_n A_n - V_n) = sum w_n (W + s_n (B_n A_n - V_n)) when the w_n sum to one; Jensen does the rest."""
     world = build(case)
     method, plan = world.method(variant), moved_plan(world.plan, case.seed)
     main = method.begin()
-    everyone = [method.local(main, method.enter(n)._replace(now=plan.draw(n, 1)), 0, case.steps) for n in range(case.heads)]
+    everyone = [
+        method.local(main, method.enter(n)._replace(now=plan.draw(n, 1)), 0, case.steps) for n in range(case.heads)
+    ]
     w = np.arange(1.0, case.heads + 1) / (case.heads * (case.heads + 1) / 2)
     sent = [Sent(head.now, head.replica) for head in everyone]
     new, _ = variant.rule.merge(main.rule, main.weights, sent, main.then, plan.scales, list(w))
     own = [dense(head.now, plan.scales[head.index]) for head in everyone]
     effective = [
-        {"layer1": Linear(main.weights["layer1"].W + own[n]["layer1"], head.replica["layer1"].c)} for n, head in enumerate(everyone)
+        {"layer1": Linear(main.weights["layer1"].W + own[n]["layer1"], head.replica["layer1"].c)}
+        for n, head in enumerate(everyone)
     ]
     mean = tree.map(lambda *leaves: sum(w_n * leaf for w_n, leaf in zip(w, leaves)), *effective)
     x, y = world.task.batch(0, case.steps)
@@ -174,7 +234,10 @@ def unnormalised(case) -> float:
     w = [1.5 / case.heads] * case.heads
     new = merged(world.task.weights, sent, None, world.plan.scales, w)
     own = [dense(head.now, scales) for head, scales in zip(sent, world.plan.scales)]
-    mean = {name: sum(w_n * (W + own[n][name]) for n, w_n in enumerate(w)) for name, W in matrices(world.task.weights).items()}
+    mean = {
+        name: sum(w_n * (W + own[n][name]) for n, w_n in enumerate(w))
+        for name, W in matrices(world.task.weights).items()
+    }
     return gap(matrices(new), mean)
 
 

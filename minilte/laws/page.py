@@ -14,8 +14,14 @@ def reference() -> str:
     for law in LAWS.values():
         proof = " ".join(law.proof.split())
         parts += [
-            f"### {law.name}: {law.title}", "", f"{law.statement[0].upper()}{law.statement[1:]}.", "", f"*Proof.* {proof}", "",
-            f"*Held to* {law.tolerance:g}: {law.because}.", "",
+            f"### {law.name}: {law.title}",
+            "",
+            f"{law.statement[0].upper()}{law.statement[1:]}.",
+            "",
+            f"*Proof.* {proof}",
+            "",
+            f"*Held to* {law.tolerance:g}: {law.because}.",
+            "",
         ]
     return escaped("\n".join(parts))
 

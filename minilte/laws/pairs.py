@@ -39,14 +39,21 @@ NAMES = [*layers.ACTIVATIONS, "cross-entropy", "squared-error", "layer-norm", "l
 COMPLEX_BAR, CENTRAL_BAR = 1e-12, 1e-7
 
 
-@law("gradients", "Backward is the derivative", "every layer's backward agrees with complex step and with differences, for a random upstream gradient",
-     lambda: st.tuples(st.sampled_from(NAMES), SHAPES, seeds), 1.0,
-     "error over 1e-12 by complex step, or over 1e-7 by five-point differences, whichever is larger")
+@law(
+    "gradients",
+    "Backward is the derivative",
+    "every layer's backward agrees with complex step and with differences, for a random upstream gradient",
+    lambda: st.tuples(st.sampled_from(NAMES), SHAPES, seeds),
+    1.0,
+    "error over 1e-12 by complex step, or over 1e-7 by five-point differences, whichever is larger",
+)
 def gradients(case, variant):
     """The chain rule, written beside every line of the backward passes."""
     f, f_back, args = arguments(*case)
     frozen = (1, 5) if case[0] == "lora" else ()  # W and V
-    return worst([
-        gradient_error(f, f_back, args, method="complex", frozen=frozen) / COMPLEX_BAR,
-        gradient_error(f, f_back, args, frozen=frozen) / CENTRAL_BAR,
-    ])
+    return worst(
+        [
+            gradient_error(f, f_back, args, method="complex", frozen=frozen) / COMPLEX_BAR,
+            gradient_error(f, f_back, args, frozen=frozen) / CENTRAL_BAR,
+        ]
+    )

@@ -60,8 +60,14 @@ class Pool:
 def mpi_law(pool: Pool) -> Law:
     """Law L20 on a real MPI job."""
     return Law(
-        "L20-mpi", "Same bits on a real MPI job", f"{pool.ranks} MPI ranks and a serial run have the same bits", 0.0, EXACT,
-        any_ranks.__doc__, cases, pool.error,
+        "L20-mpi",
+        "Same bits on a real MPI job",
+        f"{pool.ranks} MPI ranks and a serial run have the same bits",
+        0.0,
+        EXACT,
+        any_ranks.__doc__,
+        cases,
+        pool.error,
     )
 
 

@@ -26,20 +26,27 @@ def beyond(case: Case, method, bound) -> float:
 WIDE = dict(widths=networks(5, 8, 2), ranks=st.sampled_from([(1,), (1, 1), (1, 2), (2, 2), (1, 1, 1)]))
 
 
-@law("L2", "Rank bound", "reset-less, rank(W_t - W_0) <= sum_n r_n for ever; with reset B too, while A does not move",
-     lambda: cases(**WIDE, reset="none", decay=0.0, steps=st.integers(2, 12)), 1e-10,
-     "singular values beyond the bound are rounding, relative to the largest")
+@law(
+    "L2",
+    "Rank bound",
+    "reset-less, rank(W_t - W_0) <= sum_n r_n for ever; with reset B too, while A does not move",
+    lambda: cases(**WIDE, reset="none", decay=0.0, steps=st.integers(2, 12)),
+    1e-10,
+    "singular values beyond the bound are rounding, relative to the largest",
+)
 def rank_bound(case, variant):
     """By L1 W_t - W_0 is a sum of N matrices of rank r_n. With A fixed its rows stay in the space of the A_n's rows, which
     a reset of B does not change; at T = 1 with fresh state A never moves, since its gradient is zero at B = 0."""
     world = build(case)
     bound = lambda W: sum(lora.layer_rank(r, W) for r in case.ranks)  # noqa: E731
     frozen = World(case, world.task._replace(optimizer=frozen_A(world.task.optimizer)), world.plan)
-    return worst([
-        beyond(case, world.method(variant), bound),
-        beyond(case, frozen.method(variant, reset_mode="b"), bound),
-        beyond(case, world.method(variant, reset_mode="b", reset_optimizer=True, every=1), bound),
-    ])
+    return worst(
+        [
+            beyond(case, world.method(variant), bound),
+            beyond(case, frozen.method(variant, reset_mode="b"), bound),
+            beyond(case, world.method(variant, reset_mode="b", reset_optimizer=True, every=1), bound),
+        ]
+    )
 
 
 def reset_beyond_bound(case: Case) -> float:
@@ -61,7 +68,9 @@ def least_squares(case: Case, lr: float) -> World:
     """A world that learns W* from all of the whitened samples at every step."""
     world, (x, y, _) = build(case), whitened(case)
     rate = lambda step: lr * (1 - step / case.steps)  # noqa: E731
-    return world._replace(task=world.task._replace(batch=lambda n, step: (x, y), optimizer=optimizer("adamw"), rate=rate))
+    return world._replace(
+        task=world.task._replace(batch=lambda n, step: (x, y), optimizer=optimizer("adamw"), rate=rate)
+    )
 
 
 def floor(case: Case, rank: int) -> float:
@@ -70,19 +79,27 @@ def floor(case: Case, rank: int) -> float:
     return float((sigma[rank:] ** 2).sum())
 
 
-FLAT = dict(widths=networks(4, 6, 1), bias=False, loss="squared-error", reset="none", reset_optimizer=False, data="same")
+FLAT = dict(
+    widths=networks(4, 6, 1), bias=False, loss="squared-error", reset="none", reset_optimizer=False, data="same"
+)
 
 
-@law("L6", "Floor without merging", "one LoRA of rank r on least squares never falls under sum_{i>r} sigma_i^2; reset-less LTE not under sum_{i > sum r_n}",
-     lambda: cases(**FLAT, ranks=st.sampled_from([(1,), (2,), (1, 1), (1, 2)]), steps=st.integers(1, 40)), 1e-12,
-     "rounding, relative to the floor")
+@law(
+    "L6",
+    "Floor without merging",
+    "one LoRA of rank r on least squares never falls under sum_{i>r} sigma_i^2; reset-less LTE not under sum_{i > sum r_n}",
+    lambda: cases(**FLAT, ranks=st.sampled_from([(1,), (2,), (1, 1), (1, 2)]), steps=st.integers(1, 40)),
+    1e-12,
+    "rounding, relative to the floor",
+)
 def under_the_floor(case, variant):
     """The loss is |W - W*|_F^2, W - W_0 has rank at most sum r_n (L2), and no matrix of that rank is nearer to W* - W_0
     than its truncated singular value decomposition."""
     x, y, _ = whitened(case)
     world, errors = least_squares(case, 0.1), []
     for method, rank in (
-        (data_parallel.lora(world.task, world.plan), case.ranks[0]), (world.method(variant), sum(case.ranks)),
+        (data_parallel.lora(world.task, world.plan), case.ranks[0]),
+        (world.method(variant), sum(case.ranks)),
     ):
         least = floor(case, rank)
         for done in run(method, case.heads, case.steps):
@@ -91,9 +108,14 @@ def under_the_floor(case, variant):
     return worst(errors)
 
 
-@law("L6-reached", "The floor is reached", "reset-less LTE on least squares reaches the floor of its summed rank",
-     lambda: cases(**FLAT, ranks=st.sampled_from([(1, 1), (1, 2), (2, 2)]), every=1, alpha=1.0, steps=1500), 0.02,
-     "of the loss at the start; 1500 steps with a falling rate do not end exactly at the minimum")
+@law(
+    "L6-reached",
+    "The floor is reached",
+    "reset-less LTE on least squares reaches the floor of its summed rank",
+    lambda: cases(**FLAT, ranks=st.sampled_from([(1, 1), (1, 2), (2, 2)]), every=1, alpha=1.0, steps=1500),
+    0.02,
+    "of the loss at the start; 1500 steps with a falling rate do not end exactly at the minimum",
+)
 def reaches_the_floor(case, variant):
     """The landscape of a factored least-squares problem has no local minima but the global ones (Baldi & Hornik 1989)."""
     x, y, _ = whitened(case)
@@ -104,8 +126,14 @@ def reaches_the_floor(case, variant):
     return (end - floor(case, sum(case.ranks))) / start
 
 
-@law("L19", "Measures of rank", "1 <= stable rank <= effective rank <= rank",
-     lambda: st.tuples(st.integers(1, 7), st.integers(1, 7), seeds, st.floats(0, 3)), 1e-9, "rounding of an SVD and a logarithm")
+@law(
+    "L19",
+    "Measures of rank",
+    "1 <= stable rank <= effective rank <= rank",
+    lambda: st.tuples(st.integers(1, 7), st.integers(1, 7), seeds, st.floats(0, 3)),
+    1e-9,
+    "rounding of an SVD and a logarithm",
+)
 def rank_measures(case, variant):
     """sigma_1 is at most |.|_F, so 1 is least. The effective rank is exp of the Shannon entropy of p_i = sigma_i / sum, at
     most the logarithm of their number, and at least its Renyi entropies of higher order; the stable rank lies below the one

@@ -29,8 +29,14 @@ def end_bits(world: World, variant, transport) -> bytes:
     return bits(run(world.method(variant), world.case.heads, world.case.steps, transport)[-1].main)
 
 
-@law("L20", "Same bits on any ranks", "a run has the same bits serial, in threads, and on any number of ranks",
-     lambda: st.tuples(cases(), st.sampled_from(RANKS)), 0.0, EXACT)
+@law(
+    "L20",
+    "Same bits on any ranks",
+    "a run has the same bits serial, in threads, and on any number of ranks",
+    lambda: st.tuples(cases(), st.sampled_from(RANKS)),
+    0.0,
+    EXACT,
+)
 def any_ranks(case, variant):
     """Heads are computed one by one whoever holds them, gathered and summed in head order, and every random number is
     keyed by seed, purpose, head and step."""
@@ -44,9 +50,18 @@ def any_ranks(case, variant):
     return float(bits(last.main) != alone or set(everyone) != {alone})
 
 
-@law("L20-resume", "Same bits after any interruption", "save, load and continue is to continue, on any number of ranks",
-     lambda: st.tuples(cases(steps=st.sampled_from([4, 6, 7]), every=st.sampled_from([1, 2, 3])), st.sampled_from(range(8)),
-                       st.sampled_from(RANKS)), 0.0, EXACT)
+@law(
+    "L20-resume",
+    "Same bits after any interruption",
+    "save, load and continue is to continue, on any number of ranks",
+    lambda: st.tuples(
+        cases(steps=st.sampled_from([4, 6, 7]), every=st.sampled_from([1, 2, 3])),
+        st.sampled_from(range(8)),
+        st.sampled_from(RANKS),
+    ),
+    0.0,
+    EXACT,
+)
 def any_interruption(case, variant):
     """A checkpoint holds everything the next step depends on, in head order, and streams are keyed by the step."""
     case, at, ranks = case
@@ -70,22 +85,36 @@ def any_interruption(case, variant):
     return float(set(threads.run(ranks, rest)) != {expected})
 
 
-@law("L20-order", "The order of heads", "permuting the heads changes nothing but rounding", lambda: cases(activation="tanh"), 1e-8,
-     "rounding of sums in another order, amplified by Adam where a gradient is near its eps")
+@law(
+    "L20-order",
+    "The order of heads",
+    "permuting the heads changes nothing but rounding",
+    lambda: cases(activation="tanh"),
+    1e-8,
+    "rounding of sums in another order, amplified by Adam where a gradient is near its eps",
+)
 def any_order(case, variant):
     """A mean does not depend on the order of its terms."""
     world = build(case)
     plan, last = world.plan, case.heads - 1
     turned = plan._replace(
-        ranks=plan.ranks[::-1], scales=plan.scales[::-1],
-        shape=lambda n: plan.shape(last - n), draw=lambda n, step: plan.draw(last - n, step),
+        ranks=plan.ranks[::-1],
+        scales=plan.scales[::-1],
+        shape=lambda n: plan.shape(last - n),
+        draw=lambda n, step: plan.draw(last - n, step),
     )
     task = world.task._replace(batch=lambda n, step: world.task.batch(last - n, step))
     return same_path(world.method(variant), World(case, task, turned).method(variant), case.heads, case.steps)
 
 
-@law("L20-seed", "A run is a function of its settings", "two runs of one seed have the same bits; no step at all is the identity",
-     lambda: cases(), 0.0, EXACT)
+@law(
+    "L20-seed",
+    "A run is a function of its settings",
+    "two runs of one seed have the same bits; no step at all is the identity",
+    lambda: cases(),
+    0.0,
+    EXACT,
+)
 def one_seed(case, variant):
     """Nothing is drawn but from keyed streams."""
     a, b = (end_bits(build(case), variant, Solo()) for _ in range(2))

@@ -33,7 +33,14 @@ def sgd_step(case: Case, pair: Adapter, eta: float):
     return Adapter(pair.A - eta * grad.A, pair.B - eta * grad.B), grad
 
 
-@law("L7", "A cannot move while B is zero", "B = 0 makes the gradient of A zero; A = B = 0 is refused", lambda: cases(), 0.0, EXACT)
+@law(
+    "L7",
+    "A cannot move while B is zero",
+    "B = 0 makes the gradient of A zero; A = B = 0 is refused",
+    lambda: cases(),
+    0.0,
+    EXACT,
+)
 def zero_B(case, variant):
     """dA = s (dy B)^T x holds a factor B, dB = s dy^T (x A^T) a factor A."""
     x, W, dy, s, pair, _ = one_layer(case)
@@ -46,7 +53,14 @@ def zero_B(case, variant):
         return float(np.abs(layers.lora_back(dy, cache)[4].A).max())
 
 
-@law("L8", "Effective step", "one SGD step moves s B A by -eta s^2 (B B^T G + G A^T A) + eta^2 s^3 G A^T B^T G", lambda: cases(), 1e-11, ROUNDING)
+@law(
+    "L8",
+    "Effective step",
+    "one SGD step moves s B A by -eta s^2 (B B^T G + G A^T A) + eta^2 s^3 G A^T B^T G",
+    lambda: cases(),
+    1e-11,
+    ROUNDING,
+)
 def effective_step(case, variant):
     """(B - eta s G A^T)(A - eta s B^T G), multiplied out, less B A, times s. The paper's draft has one sign and one
     power of s otherwise."""
@@ -65,8 +79,14 @@ def drafts_step(case: Case) -> float:
     return gap([s * (product(new) - B @ A)], [wrong])
 
 
-@law("L9", "Decoupled decay", "with zero gradient decoupled decay shrinks B A by (1 - eta lambda)^2 a step: W goes to W_0, replicas to 0",
-     lambda: cases(optimizer="adamw", decay=0.1, reset="none", reset_optimizer=False, bias=True), 1e-11, ROUNDING)
+@law(
+    "L9",
+    "Decoupled decay",
+    "with zero gradient decoupled decay shrinks B A by (1 - eta lambda)^2 a step: W goes to W_0, replicas to 0",
+    lambda: cases(optimizer="adamw", decay=0.1, reset="none", reset_optimizer=False, bias=True),
+    1e-11,
+    ROUNDING,
+)
 def decay(case, variant):
     """Both factors shrink by 1 - eta lambda, and by L1 W - W_0 is the sum of their products."""
     world = build(case)
@@ -82,9 +102,14 @@ def decay(case, variant):
     return worst(errors)
 
 
-@law("L14", "With A frozen a reset of B changes nothing", "A frozen, no decay, optimizer state kept: reset B = reset-less, for any T",
-     lambda: cases(decay=0.0, reset_optimizer=False, activation=SMOOTH, reset="none"), 1e-8,
-     STEPS + "; Adam divides by roots as small as eps")
+@law(
+    "L14",
+    "With A frozen a reset of B changes nothing",
+    "A frozen, no decay, optimizer state kept: reset B = reset-less, for any T",
+    lambda: cases(decay=0.0, reset_optimizer=False, activation=SMOOTH, reset="none"),
+    1e-8,
+    STEPS + "; Adam divides by roots as small as eps",
+)
 def reset_with_frozen_A(case, variant):
     """s (B - B') A depends on the difference of the B's alone, and so do all gradients."""
     world = build(case)
@@ -108,23 +133,38 @@ def regauged(case: Case, k: float, kind: str, variant) -> float:
         return {name: pair._replace(A=A_by * pair.A) for name, pair in world.plan.draw(n, step).items()}
 
     scales = tuple({name: s_by * s for name, s in head.items()} for head in world.plan.scales)
-    other = World(case, world.task._replace(optimizer=rates(world.task.optimizer, of_A, of_B)), world.plan._replace(scales=scales, draw=draw))
+    other = World(
+        case,
+        world.task._replace(optimizer=rates(world.task.optimizer, of_A, of_B)),
+        world.plan._replace(scales=scales, draw=draw),
+    )
     return same_path(world.method(variant), other.method(variant), case.heads, case.steps)
 
 
 GAUGE = dict(decay=0.0, reset="none", reset_optimizer=False, activation=SMOOTH, ranks=heads(3))
 
 
-@law("L17", "Gauge", "(s/k, kA, k^2 eta_A) and (k^2 s, A/k, eta/k^2) take the same path with SGD; with Adam k eta_A and eta/k",
-     lambda: cases(**GAUGE, bias=False, optimizer=st.sampled_from(["sgd", "momentum", "adamw"])), 1e-8,
-     STEPS + "; Adam without eps divides by roots of any size")
+@law(
+    "L17",
+    "Gauge",
+    "(s/k, kA, k^2 eta_A) and (k^2 s, A/k, eta/k^2) take the same path with SGD; with Adam k eta_A and eta/k",
+    lambda: cases(**GAUGE, bias=False, optimizer=st.sampled_from(["sgd", "momentum", "adamw"])),
+    1e-8,
+    STEPS + "; Adam without eps divides by roots of any size",
+)
 def gauge(case, variant):
     """s B A is the same in both, and every gradient scales so that the moves do: dB by 1, dA by 1/k; and both by k."""
     return worst([regauged(case, 2.0, kind, variant) for kind in ("A", "all")])
 
 
-@law("L18", "Balance, and rotations", "one SGD step changes B^T B - A A^T by exactly eta^2 (dB^T dB - dA dA^T); (B Q^T, Q A) follows the same W",
-     lambda: cases(), 1e-11, ROUNDING)
+@law(
+    "L18",
+    "Balance, and rotations",
+    "one SGD step changes B^T B - A A^T by exactly eta^2 (dB^T dB - dA dA^T); (B Q^T, Q A) follows the same W",
+    lambda: cases(),
+    1e-11,
+    ROUNDING,
+)
 def balance(case, variant):
     """dB^T B = s A G^T B is the transpose of dA A^T = s B^T G A^T, so the terms of first order cancel. Q drops out of
     B A, and of every gradient but for the rotation itself."""
@@ -133,7 +173,9 @@ def balance(case, variant):
     before, after = B.T @ B - A @ A.T, new.B.T @ new.B - new.A @ new.A.T
     Q = lora.semi_orthogonal(stream(case.seed, "check", 1), len(A), len(A))
     turned, _ = sgd_step(case, Adapter(Q @ A, B @ Q.T), eta)
-    return worst([
-        gap([after - before], [eta**2 * (grad.B.T @ grad.B - grad.A @ grad.A.T)]),
-        gap([product(turned)], [product(new)]),
-    ])
+    return worst(
+        [
+            gap([after - before], [eta**2 * (grad.B.T @ grad.B - grad.A @ grad.A.T)]),
+            gap([product(turned)], [product(new)]),
+        ]
+    )

@@ -56,7 +56,9 @@ class World(NamedTuple):
     def method(self, variant: Variant = Variant(), **changes) -> Method:
         """The case's LTE, with the parts on trial, and with other settings where `changes` says so."""
         case = self.case
-        settings = dict(every=case.every, reset_mode=case.reset, reset_optimizer=case.reset_optimizer, rule=variant.rule)
+        settings = dict(
+            every=case.every, reset_mode=case.reset, reset_optimizer=case.reset_optimizer, rule=variant.rule
+        )
         return lte.lte(self.task, self.plan, **(settings | changes))
 
 

@@ -41,7 +41,9 @@ def memory(parts: Parts, main: Tree, head: Tree) -> dict:
 
 def same_shapes(a: Tree, b: Tree) -> bool:
     """Do two trees have the same paths and shapes?"""
-    return [(path, leaf.shape) for path, leaf in tree.named(a)] == [(path, leaf.shape) for path, leaf in tree.named(b)]
+    return [(path, leaf.shape) for path, leaf in tree.named(a)] == [
+        (path, leaf.shape) for path, leaf in tree.named(b)
+    ]
 
 
 def human(count: float) -> str:

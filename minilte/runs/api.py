@@ -21,8 +21,8 @@ from minilte.runs.weights import fitted, read_tensors
 def rounds(config: Config, data: Dataset | None = None) -> Iterator[Record]:
     """Train, yielding a Record at the start and after every merge. Raises BadInput or Diverged.
 
-        for record in ml.rounds(ml.Config(steps=100)):
-            print(record.step, record.test_accuracy)
+    for record in ml.rounds(ml.Config(steps=100)):
+        print(record.step, record.test_accuracy)
     """
     session = open_session(config, data=data)
     for record, _ in advance(session, first_state(session)):
@@ -63,19 +63,31 @@ def fit(config: Config, data: Dataset | None = None) -> Result:
     for record, state in advance(session, state):
         records.append(record)
     parts = session.parts
-    return Result(config, parts.task.net, parts.method.dense(state.main), parts.data.scaling or unscaled(parts.data.inputs), records)
+    return Result(
+        config,
+        parts.task.net,
+        parts.method.dense(state.main),
+        parts.data.scaling or unscaled(parts.data.inputs),
+        records,
+    )
 
 
 def load(run: str | Path) -> Result:
     """The result of a finished run, from its folder. Raises BadInput naming the file that is missing or wrong."""
     path = Path(run)
-    config, summary, file = folder.read_settings(path), folder.read_json(path / "summary.json"), path / "final.safetensors"
+    config, summary, file = (
+        folder.read_settings(path),
+        folder.read_json(path / "summary.json"),
+        path / "final.safetensors",
+    )
     try:
         inputs, outputs, classes = (summary[name] for name in ("inputs", "outputs", "classes"))
         stored = read_tensors(file)
         scaling = Scaling(stored["input.mean"], stored["input.deviation"])
     except KeyError as missing:
-        raise BadInput(f"{path}: no {missing} in summary.json or {file.name}; expected a run of this minilte") from None
+        raise BadInput(
+            f"{path}: no {missing} in summary.json or {file.name}; expected a run of this minilte"
+        ) from None
     net = make_net(config, inputs, outputs, classes)
     like = models.init_weights(net, all_widths(config, inputs, outputs), config.seed, config.dtype, config.bias)
     return Result(config, net, fitted(stored, like, file), scaling, read_records(path / "metrics.jsonl"))

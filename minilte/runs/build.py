@@ -48,8 +48,14 @@ def read_data(config: Config) -> Dataset:
     """The dataset that the settings name. Raises BadInput."""
     options = {}
     if config.data == "least-squares":
-        options = dict(inputs=config.inputs, outputs=config.outputs, samples=config.samples, noise=config.noise,
-                       spectrum=config.spectrum, rank=config.target_rank or None)
+        options = dict(
+            inputs=config.inputs,
+            outputs=config.outputs,
+            samples=config.samples,
+            noise=config.noise,
+            spectrum=config.spectrum,
+            rank=config.target_rank or None,
+        )
     return load(config.data, config.data_dir or None, config.seed, config.dtype, **options)
 
 
@@ -89,8 +95,15 @@ def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> 
     """The parts of lora, mhlora or lte."""
     plan = lora.plan(task.weights, ranks, config.alpha, config.scaling, config.init, config.seed, config.head_init)
     if config.method == "lte":
-        return lte(task, plan, config.merge_every, config.reset, config.reset_optimizer, config.loss_reduction,
-                   config.replicas)
+        return lte(
+            task,
+            plan,
+            config.merge_every,
+            config.reset,
+            config.reset_optimizer,
+            config.loss_reduction,
+            config.replicas,
+        )
     parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]
     return parallel(task, plan, config.replicas)
 
@@ -127,6 +140,8 @@ def layer_ranks(config: Config, names: list[str]) -> dict[str, int]:
     for item in config.layer_ranks:
         name, _, rank = item.partition("=")
         if name not in names or name in ranks or not re.fullmatch(r"\d{1,9}", rank, re.ASCII):
-            raise BadInput(f"layer-ranks: expected NAME=RANK once for a name of {', '.join(names)}, got {item!r:.60}")
+            raise BadInput(
+                f"layer-ranks: expected NAME=RANK once for a name of {', '.join(names)}, got {item!r:.60}"
+            )
         ranks[name] = int(rank)
     return ranks

@@ -90,7 +90,9 @@ def load(path: Path, main: Tree, heads: Sequence[Tree], config: dict) -> State:
     manifest, file = read_manifest(path), path / "state.safetensors"
     for name, value in config.items():
         if (had := manifest["config"].get(name)) != value:
-            raise BadInput(f"{path}: made with {flag_name(name)} {had!r}, but the run has {value!r}; restore that one")
+            raise BadInput(
+                f"{path}: made with {flag_name(name)} {had!r}, but the run has {value!r}; restore that one"
+            )
     content = file.read_bytes() if file.is_file() else b""
     if hashlib.sha256(content).hexdigest() != manifest["sha256"][file.name]:
         raise BadInput(f"{file}: damaged (its sha256 is not the manifest's); delete {path} to use the one before")
@@ -105,7 +107,9 @@ def read_manifest(path: Path) -> dict:
     file = path / "manifest.json"
     manifest = folder.read_json(file)
     if (found := manifest.get("format")) != FORMAT:
-        raise BadInput(f"{file}: expected format {FORMAT}, got {found!r:.40}; read it with the minilte that wrote it")
+        raise BadInput(
+            f"{file}: expected format {FORMAT}, got {found!r:.40}; read it with the minilte that wrote it"
+        )
     if manifest.get("seal") != seal(manifest) or path.name != f"step-{manifest['step']}":
         raise BadInput(f"{file}: damaged (its seal is broken); delete {path} to use the one before")
     return manifest

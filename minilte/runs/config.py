@@ -26,7 +26,9 @@ class Config:
     """Everything that decides the numbers of a run. Raises BadInput, naming the field, when it is created."""
 
     # data
-    data: str = knob("fashion-mini", "fashion-mini, fashion-mnist, least-squares, or a path: folder of IDX, .npz, .csv")
+    data: str = knob(
+        "fashion-mini", "fashion-mini, fashion-mnist, least-squares, or a path: folder of IDX, .npz, .csv"
+    )
     data_dir: str = knob("", "folder of fashion-mnist; default $MINILTE_DATA, then where Debian puts it")
     inputs: int = knob(32, "least-squares: inputs n", least=1, most=100_000)
     outputs: int = knob(32, "least-squares: outputs m", least=1, most=100_000)
@@ -35,10 +37,15 @@ class Config:
     target_rank: int = knob(0, "least-squares: rank of the target; 0 for full", least=0, most=MOST)
     noise: float = knob(0.0, "least-squares: deviation of the noise", least=0.0)
     # network
-    model: str = knob("mlp", "mlp; linear (one layer) or deep-linear, without activation",
-                      choices=("mlp", "linear", "deep-linear"))
+    model: str = knob(
+        "mlp",
+        "mlp; linear (one layer) or deep-linear, without activation",
+        choices=("mlp", "linear", "deep-linear"),
+    )
     widths: tuple[int, ...] = knob((256, 256), "hidden widths, as 256,256", least=1, most=1_000_000)
-    activation: str = knob("relu", "between the layers of an mlp", choices=tuple(n for n in ACTIVATIONS if n != "identity"))
+    activation: str = knob(
+        "relu", "between the layers of an mlp", choices=tuple(n for n in ACTIVATIONS if n != "identity")
+    )
     norm: bool = knob(False, "layer norm before each activation")
     bias: bool = knob(True, "biases in the dense layers")
     label_smoothing: float = knob(0.0, "of the cross-entropy's targets", least=0.0, below=1.0)
@@ -46,21 +53,27 @@ class Config:
     method: str = knob("lte", "full (data parallel), lora, mhlora, lte", choices=("full", "lora", "mhlora", "lte"))
     heads: int = knob(8, "heads N, the workers among which the batch is split", least=1, most=100_000)
     rank: int = knob(32, "rank r of every adapter; a layer uses min(rank, m, n)", least=1, most=MOST)
-    head_ranks: tuple[int, ...] = knob((), "a rank for each head, as 32,32,8,8; overrides --rank", least=1, most=MOST)
+    head_ranks: tuple[int, ...] = knob(
+        (), "a rank for each head, as 32,32,8,8; overrides --rank", least=1, most=MOST
+    )
     layer_ranks: tuple[str, ...] = knob((), "ranks of single layers, as layer1=64,layer3=4; override the others")
     adapt: tuple[str, ...] = knob((), "names of the layers that get adapters, as layer1,layer2; default all")
     alpha: float = knob(2048.0, "numerator of the scale s", above=0.0)
     scaling: str = knob("rank", "s = alpha / rank, or alpha / sqrt(rank)", choices=("rank", "sqrt-rank"))
     init: str = knob("bernstein", "how A starts (B starts at zero)", choices=tuple(INITS))
     head_init: str = knob("own", "A of its own for each head, or the same for all", choices=("own", "same"))
-    head_data: str = knob("own", "each head its block of the batch, or all the whole batch", choices=("own", "same"))
+    head_data: str = knob(
+        "own", "each head its block of the batch, or all the whole batch", choices=("own", "same")
+    )
     merge_every: int = knob(10, "T, local steps between merges (lte)", least=1, most=MOST)
     reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
     reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
-    loss_reduction: str = knob("shard", "a head's loss: mean over its shard, or its part of the batch's mean",
-                               choices=("shard", "batch"))
-    replicas: str = knob("average", "biases and norms: trained and averaged at merges, or frozen",
-                         choices=("average", "frozen"))
+    loss_reduction: str = knob(
+        "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=("shard", "batch")
+    )
+    replicas: str = knob(
+        "average", "biases and norms: trained and averaged at merges, or frozen", choices=("average", "frozen")
+    )
     # optimisation
     optimizer: str = knob("adamw", "of every head", choices=("adamw", "sgd"))
     lr: float = knob(1e-3, "largest learning rate", above=0.0)
@@ -76,10 +89,12 @@ class Config:
     batch: int = knob(512, "samples a step, over all heads together", least=1, most=MOST)
     steps: int = knob(400, "local steps of every head", least=0, most=MOST)
     # the run
-    eval_every: int = knob(0, "steps between evaluations, rounded up to merges; 0: a twentieth of the run",
-                           least=0, most=MOST)
-    save_every: int = knob(0, "steps between checkpoints, rounded up to merges; 0: a tenth of the run",
-                           least=0, most=MOST)
+    eval_every: int = knob(
+        0, "steps between evaluations, rounded up to merges; 0: a twentieth of the run", least=0, most=MOST
+    )
+    save_every: int = knob(
+        0, "steps between checkpoints, rounded up to merges; 0: a tenth of the run", least=0, most=MOST
+    )
     seed: int = knob(0, "of everything random", least=0, below=2**63)
     dtype: str = knob("float32", "of all arithmetic", choices=("float32", "float64"))
     init_from: str = knob("", "start from the weights in this .safetensors file")

@@ -15,7 +15,11 @@ from minilte.runs.config import flag_name, item_type
 def parser(prog: str, summary: str, *classes) -> argparse.ArgumentParser:
     """A parser with one flag for each field of the dataclasses. What is not given is absent from its result."""
     made = argparse.ArgumentParser(
-        prog, usage="%(prog)s [options]", description=summary, allow_abbrev=False, argument_default=argparse.SUPPRESS,
+        prog,
+        usage="%(prog)s [options]",
+        description=summary,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=110),
     )
     made.error = refuse
@@ -41,7 +45,9 @@ def add_flag(made: argparse.ArgumentParser, knob: dataclasses.Field) -> None:
         made.add_argument(f"--{flag_name(knob.name)}", action=argparse.BooleanOptionalAction, help=words)
         return
     made.add_argument(
-        f"--{flag_name(knob.name)}", metavar=kind.__name__.upper() + ",..." * many, help=words,
+        f"--{flag_name(knob.name)}",
+        metavar=kind.__name__.upper() + ",..." * many,
+        help=words,
         type=lambda text: [read(one, kind) for one in text.split(",") if text] if many else read(text, kind),
     )
 
@@ -76,7 +82,7 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> dict:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """", did you mean …?" when something known looks like it, else nothing."""
+    """ ", did you mean …?" when something known looks like it, else nothing."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f", did you mean {close[0]}?" if close else ""
 
@@ -88,7 +94,10 @@ def read_toml(path: str, cls) -> dict:
             table = tomllib.load(stream)
     except BadInput as trouble:
         raise BadInput(f"config {trouble}; give a readable TOML file") from None
-    except (ValueError, RecursionError) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
+    except (
+        ValueError,
+        RecursionError,
+    ) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
         raise BadInput(f"config {path}: not a TOML file ({reason(trouble)})") from None
     known, values = {knob.name for knob in dataclasses.fields(cls)}, {}
     for key, value in table.items():

@@ -146,7 +146,10 @@ def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | Non
     config, transport = session.config, session.comm.transport
     if config.versus == "none":
         return None
-    inner, plain = path / f"versus-{config.versus}", dataclasses.replace(config, method=config.versus, versus="none")
+    inner, plain = (
+        path / f"versus-{config.versus}",
+        dataclasses.replace(config, method=config.versus, versus="none"),
+    )
     if not agreed(transport, lambda: (inner / "config.json").exists()):
         begin(inner, plain, transport)
     if transport.rank == 0:
@@ -181,7 +184,5 @@ def pictures(path: Path, session: Session, dense: dict, records: list[Record], v
     plots.loss(path / "plots", records, other)
     if session.parts.data.classes is not None:
         plots.accuracy(path / "plots", records, other)
-    moved = {
-        name: layer.W - task.weights[name].W for name, layer in dense.items() if isinstance(layer, Linear)
-    }
+    moved = {name: layer.W - task.weights[name].W for name, layer in dense.items() if isinstance(layer, Linear)}
     plots.spectrum(path / "plots", moved, session.parts.rank_bounds)

@@ -69,7 +69,8 @@ def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> No
 
     sigmas = {
         name: np.linalg.svd(change.astype(np.float64), compute_uv=False)
-        for name, change in moved.items() if min(change.shape) <= LIMIT
+        for name, change in moved.items()
+        if min(change.shape) <= LIMIT
     }
 
     def paint(axes):

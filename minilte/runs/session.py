@@ -57,7 +57,9 @@ def first_state(session: Session) -> State:
     """Step 0. `heads` are those of this rank."""
     method = session.parts.method
     with one_blas_thread():
-        return State(0, method.begin(), tuple(method.enter(n) for n in session.comm.mine), {"seconds": 0.0, "sent": 0})
+        return State(
+            0, method.begin(), tuple(method.enter(n) for n in session.comm.mine), {"seconds": 0.0, "sent": 0}
+        )
 
 
 def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
@@ -80,7 +82,10 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         seconds += time.perf_counter() - begun
         refuse_infinite(done.step, {f"head {n}": loss for n, loss in enumerate(done.losses)}, agreed=True)
         record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps))
-        yield record, State(done.step, done.main, tuple(done.heads), {"seconds": seconds, "sent": already + comm.sent})
+        yield (
+            record,
+            State(done.step, done.main, tuple(done.heads), {"seconds": seconds, "sent": already + comm.sent}),
+        )
         before = done.step
 
 
@@ -98,7 +103,9 @@ def observed(session: Session, done: Round, seconds: float, evaluate: bool) -> R
     with one_blas_thread():
         train_loss, _ = measure(session, done.main, data.x_train[:TRAIN_ROWS], data.y_train[:TRAIN_ROWS])
         test_loss, accuracy = measure(session, done.main, data.x_test, data.y_test)
-    refuse_infinite(done.step, {"main weights, training": train_loss, "main weights, held out": test_loss}, agreed=False)
+    refuse_infinite(
+        done.step, {"main weights, training": train_loss, "main weights, held out": test_loss}, agreed=False
+    )
     return record._replace(train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy)
 
 

@@ -53,7 +53,9 @@ def score_lines(summary: dict) -> list[str]:
     lines.append(f"loss            {summary['test_loss']:.4f} held out, {summary['train_loss']:.4f} training")
     if versus := summary["versus"]:
         score = "" if versus["test_accuracy"] is None else f"{100 * versus['test_accuracy']:.2f} %, "
-        lines.append(f"full rank       {score}{versus['test_loss']:.4f} held out, {versus['train_loss']:.4f} training")
+        lines.append(
+            f"full rank       {score}{versus['test_loss']:.4f} held out, {versus['train_loss']:.4f} training"
+        )
     return lines
 
 

@@ -74,9 +74,12 @@ def fitted(stored: dict[str, Array], like: Weights, where: str | Path) -> Weight
     cast = {name: finite(stored[name], array.dtype, f"{where}: {name}") for name, array in wanted.items()}
 
     def take(name, layer):
-        return type(layer)(*(
-            None if array is None else cast[f"{name}.{FIELDS[field]}"] for field, array in zip(layer._fields, layer)
-        ))
+        return type(layer)(
+            *(
+                None if array is None else cast[f"{name}.{FIELDS[field]}"]
+                for field, array in zip(layer._fields, layer)
+            )
+        )
 
     return {name: take(name, layer) for name, layer in like.items()}
 

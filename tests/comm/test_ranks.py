@@ -38,7 +38,9 @@ def test_everyone_gathers_every_head_in_head_order_with_its_note(heads, ranks, s
     for trees, notes in threads.run(ranks, work):
         assert notes == list(range(heads))
         for n, got in enumerate(trees):
-            assert tree.pack(got, np.dtype("f4")).tobytes() == tree.pack(head_tree(n, size), np.dtype("f4")).tobytes()
+            assert (
+                tree.pack(got, np.dtype("f4")).tobytes() == tree.pack(head_tree(n, size), np.dtype("f4")).tobytes()
+            )
 
 
 @given(heads=counts, ranks=counts, size=st.integers(0, 5))
@@ -82,7 +84,9 @@ def test_all_ranks_agree_when_to_stop(ranks, wishes):
     def work(transport):
         comm = Ranks(transport, 3)
         comm.wish = wishes[comm.rank]
-        comm.gather([head_tree(n, 1) for n in comm.mine], [head_tree(n, 1) for n in range(3)], [0.0 for _ in comm.mine])
+        comm.gather(
+            [head_tree(n, 1) for n in comm.mine], [head_tree(n, 1) for n in range(3)], [0.0 for _ in comm.mine]
+        )
         return comm.stop
 
     assert set(threads.run(ranks, work)) == {max(wishes[:ranks])}

@@ -51,17 +51,24 @@ def test_local_steps_leave_the_main_weights_and_the_old_head_alone():
 def test_the_loss_of_a_head_is_the_mean_over_its_steps():
     task, _ = make_task(optim.sgd(), 0.1)
     plan, head = one_head(task)
-    run = lambda start, stop, one=head: local_steps(task, plan.scales[0], 1.0, Main(task.weights, None), one, start, stop)  # noqa: E731
+    run = lambda start, stop, one=head: local_steps(
+        task, plan.scales[0], 1.0, Main(task.weights, None), one, start, stop
+    )  # noqa: E731
     first, second = run(4, 5), run(5, 6, run(4, 5))
     assert run(4, 6).loss == (first.loss + second.loss) / 2
-    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(run(4, 6).now), tree.leaves(second.now), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(tree.leaves(run(4, 6).now), tree.leaves(second.now), strict=True)
+    )
 
 
 def test_what_is_frozen_does_not_count_in_the_clipped_norm():
     task, _ = make_task(optim.sgd(), 0.1)
     plan, head = one_head(task)
     trained = (head.now, {})
-    grads = {name: Adapted(None, np.full(len(layer.c), 1e9), None, head.now[name], None) for name, layer in task.weights.items()}
+    grads = {
+        name: Adapted(None, np.full(len(layer.c), 1e9), None, head.now[name], None)
+        for name, layer in task.weights.items()
+    }
     mine = trained_grads(grads, trained)
     assert optim.norm(mine) < 1e3 and len(tree.leaves(mine)) == 2 * len(head.now)
 

@@ -80,8 +80,12 @@ def test_activations_have_the_values_of_their_formulas():
     x = np.linspace(-3, 3, 13)  # 0 among them
     phi = (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
     np.testing.assert_allclose(layers.gelu(x)[0], x * phi, atol=1e-15)
-    np.testing.assert_allclose(layers.gelu_tanh(x)[0], x * phi, atol=5e-4)  # how near the tanh form comes to the exact
-    assert np.array_equal(layers.relu(x)[0], np.where(x > 0, x, 0)) and np.array_equal(layers.tanh(x)[0], np.tanh(x))
+    np.testing.assert_allclose(
+        layers.gelu_tanh(x)[0], x * phi, atol=5e-4
+    )  # how near the tanh form comes to the exact
+    assert np.array_equal(layers.relu(x)[0], np.where(x > 0, x, 0)) and np.array_equal(
+        layers.tanh(x)[0], np.tanh(x)
+    )
     assert np.array_equal(layers.relu_back(np.ones(13), layers.relu(x)[1]), np.where(x > 0, 1, 0))  # 0 at the kink
 
 

@@ -77,23 +77,33 @@ def test_a_layer_uses_the_rank_asked_or_the_largest_it_has_with_the_scale_of_the
     drawn = plan.draw(0, 0)
     assert drawn["layer1"].A.shape == (4, 9) and drawn["layer2"].A.shape == (2, 6)
     assert plan.scales[0] == {"layer1": 2, "layer2": 2}
-    assert [leaf.shape for pair in plan.shape(0).values() for leaf in pair] == [leaf.shape for pair in drawn.values() for leaf in pair]
+    assert [leaf.shape for pair in plan.shape(0).values() for leaf in pair] == [
+        leaf.shape for pair in drawn.values() for leaf in pair
+    ]
 
 
 def test_adapters_have_the_dtype_of_their_layer_and_the_plan_its_scaling():
     weights = {"layer1": Linear(np.zeros((6, 9), np.float32), None)}
     plan = lora.plan(weights, [{"layer1": 4}], alpha=8, scaling="sqrt-rank")
-    assert {leaf.dtype for one in (plan.draw(0, 0), plan.shape(0)) for pair in one.values() for leaf in pair} == {np.dtype("f4")}
+    assert {leaf.dtype for one in (plan.draw(0, 0), plan.shape(0)) for pair in one.values() for leaf in pair} == {
+        np.dtype("f4")
+    }
     assert plan.scales[0]["layer1"] == 4 and not plan.draw(0, 0)["layer1"].B.any()
 
 
 def test_adapters_follow_seed_head_and_step():
-    draw = lambda seed, **plan: lora.plan(WEIGHTS, [{"layer1": 3}] * 2, 1.0, seed=seed, **plan).draw(1, 5)["layer1"].A  # noqa: E731
+    draw = lambda seed, **plan: (
+        lora.plan(WEIGHTS, [{"layer1": 3}] * 2, 1.0, seed=seed, **plan).draw(1, 5)["layer1"].A
+    )  # noqa: E731
     assert np.array_equal(draw(1), draw(1)) and not np.array_equal(draw(1), draw(2))
     assert np.array_equal(draw(1), lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 1, 1, 5)["layer1"].A)
-    assert np.array_equal(draw(1, head_init="same"), lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 1, 0, 5)["layer1"].A)
+    assert np.array_equal(
+        draw(1, head_init="same"), lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 1, 0, 5)["layer1"].A
+    )
     first = lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 0, 0)["layer1"].A
-    assert np.array_equal(first, lora.plan(WEIGHTS, [{"layer1": 3}], 1.0).draw(0, 0)["layer1"].A)  # seed 0, own, step 0
+    assert np.array_equal(
+        first, lora.plan(WEIGHTS, [{"layer1": 3}], 1.0).draw(0, 0)["layer1"].A
+    )  # seed 0, own, step 0
 
 
 @pytest.mark.parametrize("rank", [0, -1, 7])

@@ -8,18 +8,24 @@ from hypothesis import strategies as st
 from minilte.core import tree
 from minilte.core.types import Adapter, Linear
 
-arrays = st.lists(st.integers(0, 3), max_size=3).map(lambda shape: np.arange(float(np.prod(shape, dtype=int))).reshape(shape))
+arrays = st.lists(st.integers(0, 3), max_size=3).map(
+    lambda shape: np.arange(float(np.prod(shape, dtype=int))).reshape(shape)
+)
 trees = st.recursive(
     arrays | st.none(),
-    lambda sub: st.lists(sub, max_size=3).map(tuple)
-    | st.dictionaries(st.sampled_from("abc"), sub, max_size=3)
-    | st.builds(Adapter, sub, sub),
+    lambda sub: (
+        st.lists(sub, max_size=3).map(tuple)
+        | st.dictionaries(st.sampled_from("abc"), sub, max_size=3)
+        | st.builds(Adapter, sub, sub)
+    ),
     max_leaves=8,
 )
 
 
 def same(a, b):
-    return [(p, x.shape, x.tobytes()) for p, x in tree.named(a)] == [(p, x.shape, x.tobytes()) for p, x in tree.named(b)]
+    return [(p, x.shape, x.tobytes()) for p, x in tree.named(a)] == [
+        (p, x.shape, x.tobytes()) for p, x in tree.named(b)
+    ]
 
 
 @given(trees)
@@ -45,7 +51,10 @@ def test_counts_agree_with_the_leaves(one):
 
 def test_a_packed_tree_has_the_dtype_asked_for_also_when_it_is_empty():
     for one in ((np.ones(2, np.float32),), ()):
-        assert tree.pack(one, np.dtype("float64")).dtype == np.float64 and tree.pack(one, np.dtype("f4")).dtype == np.float32
+        assert (
+            tree.pack(one, np.dtype("float64")).dtype == np.float64
+            and tree.pack(one, np.dtype("f4")).dtype == np.float32
+        )
     assert tree.pack((), np.dtype(float)).size == 0
 
 

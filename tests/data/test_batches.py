@@ -12,8 +12,11 @@ from minilte.data.dataset import Dataset
 
 def sizes():
     """(n_train, batch, heads) that are admitted."""
-    return st.integers(1, 40).flatmap(lambda n: st.integers(1, n).flatmap(
-        lambda batch: st.tuples(st.just(n), st.just(batch), st.integers(1, batch))))
+    return st.integers(1, 40).flatmap(
+        lambda n: st.integers(1, n).flatmap(
+            lambda batch: st.tuples(st.just(n), st.just(batch), st.integers(1, batch))
+        )
+    )
 
 
 def whole(n, batch, step, seed):
@@ -25,7 +28,7 @@ def test_every_epoch_sees_every_sample_exactly_once(size, seed, epoch):
     n, batch, _ = size
     steps = -(-(epoch + 1) * n // batch)
     seen = np.concatenate([whole(n, batch, step, seed) for step in range(steps)])
-    assert sorted(seen[epoch * n:(epoch + 1) * n]) == list(range(n))
+    assert sorted(seen[epoch * n : (epoch + 1) * n]) == list(range(n))
 
 
 @given(sizes(), st.integers(0, 100), st.integers(0, 3))
@@ -83,13 +86,16 @@ def test_batches_takes_the_samples_of_the_block():
     assert np.array_equal(y_head, block(10, 6, 2, 1, 3, 7)) and np.array_equal(x_head, x[y_head])
 
 
-@pytest.mark.parametrize(("batch", "heads", "head_data", "message"), [
-    (7, 8, "own", "batch 7 for 8 heads with own data, expected 8 to 10"),
-    (11, 1, "own", "batch 11 for 1 heads with own data, expected 1 to 10"),
-    (0, 1, "same", "batch 0 .* expected 1 to 10"),
-    (5, 0, "own", "heads 0, expected at least 1"),
-    (5, 1, "mine", "head data 'mine', expected own or same"),
-])
+@pytest.mark.parametrize(
+    ("batch", "heads", "head_data", "message"),
+    [
+        (7, 8, "own", "batch 7 for 8 heads with own data, expected 8 to 10"),
+        (11, 1, "own", "batch 11 for 1 heads with own data, expected 1 to 10"),
+        (0, 1, "same", "batch 0 .* expected 1 to 10"),
+        (5, 0, "own", "heads 0, expected at least 1"),
+        (5, 1, "mine", "head data 'mine', expected own or same"),
+    ],
+)
 def test_fewer_samples_than_one_a_head_and_other_misfits_are_refused(batch, heads, head_data, message):
     x = np.zeros((10, 1))
     with pytest.raises(BadInput, match=message):

@@ -13,6 +13,7 @@ def put(tmp_path):
     def write(text):
         (tmp_path / "file.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
         return str(tmp_path / "file.csv")
+
     return write
 
 
@@ -30,9 +31,17 @@ def test_without_a_header_every_row_counts_and_the_last_column_is_the_target(put
     assert table.lines.tolist() == [1, 2]
 
 
-@pytest.mark.parametrize(("header", "column"), [
-    ("a,b,c", 2), ("0,1,x", 2), ("a,b,label", 2), ("a,Target,c", 1), ("y,b,c", 0), (" label ,b,c", 0),
-])
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [
+        ("a,b,c", 2),
+        ("0,1,x", 2),
+        ("a,b,label", 2),
+        ("a,Target,c", 1),
+        ("y,b,c", 0),
+        (" label ,b,c", 0),
+    ],
+)
 def test_the_target_is_the_column_so_named_or_the_last(put, header, column):
     table = read_cells(put(f"{header}\n1,2,3\n4,5,6\n"))
     assert table.y.tolist() == [1 + column, 4 + column]
@@ -41,8 +50,14 @@ def test_the_target_is_the_column_so_named_or_the_last(put, header, column):
 
 def test_ways_of_writing_the_same_table_agree(put):
     plain = read_cells(put("1.5,0\n-20,1\n"))
-    for text in ("1.5,0\r\n-20,1\r\n", "\ufeff1.5,0\n-20,1", "\n1.5,0\n\n-20,1\n\n", ' 1.5 , 0 \n"-20","1"\n',
-                 "+1.5e0,0\n-2E+1,1\n", "1.50,00\n-20.,+1\n"):
+    for text in (
+        "1.5,0\r\n-20,1\r\n",
+        "\ufeff1.5,0\n-20,1",
+        "\n1.5,0\n\n-20,1\n\n",
+        ' 1.5 , 0 \n"-20","1"\n',
+        "+1.5e0,0\n-2E+1,1\n",
+        "1.50,00\n-20.,+1\n",
+    ):
         table = read_cells(put(text))
         assert table.x.tolist() == plain.x.tolist() and table.y.tolist() == plain.y.tolist()
 
@@ -57,33 +72,36 @@ def test_lines_are_those_of_the_file(put):
     assert table.lines.tolist() == [3, 5, 6]
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("", "empty"),
-    ("\n\n", "empty"),
-    ("a,b\n", "a header and no rows"),
-    ("1,2\n3\n", "line 2 column 2 is missing: 1 cells, expected 2"),
-    ("a,b,c\n1,2,3\n\n1,2\n", "line 4 column 3 ('c') is missing: 2 cells, expected 3"),
-    ("a,b\n1,2\n1,2,3\n", "line 3 column 3 is one too many: 3 cells, expected 2"),
-    ("1,2\n1,2,3,4\n", "line 2 column 3 is one too many: 4 cells, expected 2"),
-    ("a,b\n1,red\n", "line 2 column 2 ('b'): expected a finite number, got 'red'"),
-    ("1,2\n3,\n", "line 2 column 2: expected a finite number, got ''"),
-    ("1,,2\n", "line 1 column 2: expected a finite number, got ''"),
-    ("1,nan\n", "line 1 column 2: expected a finite number, got 'nan'"),
-    ("1,2\ninf,2\n", "line 2 column 1: expected a finite number, got 'inf'"),
-    ("1,2\n1e999,2\n", "line 2 column 1: expected a finite number, got '1e999'"),
-    ("1,2\n1_0,2\n", "line 2 column 1: expected a finite number, got '1_0'"),
-    ("1,2\n0x1,2\n", "line 2 column 1: expected a finite number, got '0x1'"),
-    ("1,2\n١,2\n", "line 2 column 1: expected a finite number, got '١'"),
-    ("a;b\n1;2\n", "line 1: 1 column, expected features and a target"),
-    (",a,b\n0,1,2\n", "line 1 column 1: no name"),
-    ("y,a,label\n0,1,2\n", "columns [1, 3] are all named as targets"),
-    ('1,2\n"3,4\n', "not CSV: unexpected end of data"),
-    ('1,2\n"3"4,5\n', "line 2: not CSV"),
-    (b"1,2\n\xff,3\n", "not text in utf-8"),
-    ("1,2\n".encode("utf-16"), "not text in utf-8"),
-    (b"\x1f\x8b\x08\x00", "not text in utf-8"),
-    ("1,2\n" + "9" * 200000 + ",3\n", "line 2: not CSV: field larger than field limit"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("\n\n", "empty"),
+        ("a,b\n", "a header and no rows"),
+        ("1,2\n3\n", "line 2 column 2 is missing: 1 cells, expected 2"),
+        ("a,b,c\n1,2,3\n\n1,2\n", "line 4 column 3 ('c') is missing: 2 cells, expected 3"),
+        ("a,b\n1,2\n1,2,3\n", "line 3 column 3 is one too many: 3 cells, expected 2"),
+        ("1,2\n1,2,3,4\n", "line 2 column 3 is one too many: 4 cells, expected 2"),
+        ("a,b\n1,red\n", "line 2 column 2 ('b'): expected a finite number, got 'red'"),
+        ("1,2\n3,\n", "line 2 column 2: expected a finite number, got ''"),
+        ("1,,2\n", "line 1 column 2: expected a finite number, got ''"),
+        ("1,nan\n", "line 1 column 2: expected a finite number, got 'nan'"),
+        ("1,2\ninf,2\n", "line 2 column 1: expected a finite number, got 'inf'"),
+        ("1,2\n1e999,2\n", "line 2 column 1: expected a finite number, got '1e999'"),
+        ("1,2\n1_0,2\n", "line 2 column 1: expected a finite number, got '1_0'"),
+        ("1,2\n0x1,2\n", "line 2 column 1: expected a finite number, got '0x1'"),
+        ("1,2\n١,2\n", "line 2 column 1: expected a finite number, got '١'"),
+        ("a;b\n1;2\n", "line 1: 1 column, expected features and a target"),
+        (",a,b\n0,1,2\n", "line 1 column 1: no name"),
+        ("y,a,label\n0,1,2\n", "columns [1, 3] are all named as targets"),
+        ('1,2\n"3,4\n', "not CSV: unexpected end of data"),
+        ('1,2\n"3"4,5\n', "line 2: not CSV"),
+        (b"1,2\n\xff,3\n", "not text in utf-8"),
+        ("1,2\n".encode("utf-16"), "not text in utf-8"),
+        (b"\x1f\x8b\x08\x00", "not text in utf-8"),
+        ("1,2\n" + "9" * 200000 + ",3\n", "line 2: not CSV: field larger than field limit"),
+    ],
+)
 def test_what_is_no_table_of_numbers_is_refused_with_its_place(put, text, message):
     assert message in refused(put(text))
 

@@ -104,17 +104,20 @@ def test_a_test_value_that_overflows_the_standardisation_is_refused():
         standardise(regression(normal(9, 5, 1) * 1e-300, np.full((1, 1), 1e300)), "float64")
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"x_train": np.array([[0, 1], [2, np.nan], [0, 0]])}, r"x_train\[1, 1\] is nan"),
-    ({"x_test": np.array([[0, 1], [2, -np.inf], [0, 0]])}, r"x_test\[1, 1\] is -inf"),
-    ({"y_train": np.array([0, 1])}, "x_train has 3 rows and y_train 2"),
-    ({"x_test": np.zeros((3, 5))}, r"x_test has rows of shape \(5,\), expected \(2,\)"),
-    ({"x_train": np.zeros((0, 2)), "y_train": np.zeros(0, int)}, r"x_train has shape \(0, 2\)"),
-    ({"x_train": np.zeros((3, 0))}, r"x_train has shape \(3, 0\)"),
-    ({"x_train": np.zeros(3)}, r"x_train has shape \(3,\)"),
-    ({"y_test": np.array([0, 3, 1])}, r"y_test\[1\] is label 3, expected 0 to 2"),
-    ({"y_train": np.array([0, -1, 1])}, r"y_train\[1\] is label -1"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x_train": np.array([[0, 1], [2, np.nan], [0, 0]])}, r"x_train\[1, 1\] is nan"),
+        ({"x_test": np.array([[0, 1], [2, -np.inf], [0, 0]])}, r"x_test\[1, 1\] is -inf"),
+        ({"y_train": np.array([0, 1])}, "x_train has 3 rows and y_train 2"),
+        ({"x_test": np.zeros((3, 5))}, r"x_test has rows of shape \(5,\), expected \(2,\)"),
+        ({"x_train": np.zeros((0, 2)), "y_train": np.zeros(0, int)}, r"x_train has shape \(0, 2\)"),
+        ({"x_train": np.zeros((3, 0))}, r"x_train has shape \(3, 0\)"),
+        ({"x_train": np.zeros(3)}, r"x_train has shape \(3,\)"),
+        ({"y_test": np.array([0, 3, 1])}, r"y_test\[1\] is label 3, expected 0 to 2"),
+        ({"y_train": np.array([0, -1, 1])}, r"y_train\[1\] is label -1"),
+    ],
+)
 def test_the_check_names_the_array_and_the_place(change, message):
     with pytest.raises(BadInput, match=f"file.npz: {message}"):
         checked(labelled()._replace(**change), "file.npz")

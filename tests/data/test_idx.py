@@ -20,9 +20,11 @@ PACKED = gzip.compress(PLAIN, mtime=0)
 @pytest.fixture
 def put(tmp_path):
     """Write bytes to a file whose name says nothing of its content."""
+
     def write(data):
         (tmp_path / "file.idx").write_bytes(data)
         return str(tmp_path / "file.idx")
+
     return write
 
 
@@ -163,12 +165,16 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
         read_folder(str(tmp_path / "nowhere"))
 
 
-@pytest.mark.parametrize(("name", "values", "message"), [
-    (NAMES[1], [0] * 5, "5 labels, expected 6, the images in train-images"),
-    (NAMES[3], [0] * 5, "5 labels, expected 4, the images in t10k-images"),
-    (NAMES[3], [0, 1, 3, 0], "label 3 at position 2, expected 0 to 2"),
-    (NAMES[2], PIXELS[:4].reshape(4, 2, 3), r"images of \(2, 3\) pixels, expected \(3, 2\)"),
-], ids=["train-counts", "test-counts", "label-out-of-range", "test-shape"])
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (NAMES[1], [0] * 5, "5 labels, expected 6, the images in train-images"),
+        (NAMES[3], [0] * 5, "5 labels, expected 4, the images in t10k-images"),
+        (NAMES[3], [0, 1, 3, 0], "label 3 at position 2, expected 0 to 2"),
+        (NAMES[2], PIXELS[:4].reshape(4, 2, 3), r"images of \(2, 3\) pixels, expected \(3, 2\)"),
+    ],
+    ids=["train-counts", "test-counts", "label-out-of-range", "test-shape"],
+)
 def test_files_that_do_not_fit_each_other_are_refused_by_name(folder, name, values, message):
     write_idx(folder / f"{name}.gz", np.array(values, np.uint8))
     with pytest.raises(BadInput, match=f"{name}.gz: {message}"):
@@ -177,6 +183,6 @@ def test_files_that_do_not_fit_each_other_are_refused_by_name(folder, name, valu
 
 @pytest.mark.parametrize("name", [NAMES[1], NAMES[3]])
 def test_label_10_of_10_is_refused(folder, name):
-    write_idx(folder / f"{name}.gz", np.array([0, 10, 1, 2, 3, 4][:6 if name == NAMES[1] else 4], np.uint8))
+    write_idx(folder / f"{name}.gz", np.array([0, 10, 1, 2, 3, 4][: 6 if name == NAMES[1] else 4], np.uint8))
     with pytest.raises(BadInput, match=f"{name}.gz: label 10 at position 1, expected 0 to 9"):
         read_folder(str(folder), classes=10)

@@ -47,6 +47,7 @@ def put(tmp_path):
     def write(data):
         (tmp_path / "file.npz").write_bytes(data)
         return str(tmp_path / "file.npz")
+
     return write
 
 
@@ -59,8 +60,9 @@ def refused(path):
 
 
 def same(found):
-    return all(np.array_equal(found[name], values) and found[name].dtype == values.dtype
-               for name, values in GOOD.items())
+    return all(
+        np.array_equal(found[name], values) and found[name].dtype == values.dtype for name, values in GOOD.items()
+    )
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -89,8 +91,11 @@ def test_a_doubled_array_is_refused(put):
     assert "['x', 'x', 'y']" in refused(put(data.getvalue()))
 
 
-@pytest.mark.parametrize("x", [np.array(["1"]), np.array([1j]), np.zeros(1, "M8[s]"), np.zeros(1, "i4,f4")],
-                         ids=["text", "complex", "date", "record"])
+@pytest.mark.parametrize(
+    "x",
+    [np.array(["1"]), np.array([1j]), np.zeros(1, "M8[s]"), np.zeros(1, "i4,f4")],
+    ids=["text", "complex", "date", "record"],
+)
 def test_a_wrong_dtype_is_refused(put, x):
     assert "array x has dtype" in refused(put(packed(x=x, y=np.ones(1))))
 
@@ -108,16 +113,16 @@ def test_a_planted_pickle_stays_unexecuted(put, tmp_path):
 
 def test_over_2_GiB_declared_is_refused_before_anything_is_unpacked(put):
     data = bytearray(packed(**GOOD))
-    entries = [i for i in range(len(data)) if data[i:i + 4] == b"PK\x01\x02"]  # of the directory
+    entries = [i for i in range(len(data)) if data[i : i + 4] == b"PK\x01\x02"]  # of the directory
     for start in entries:
-        data[start + 24:start + 28] = (2**31 - 1).to_bytes(4, "little")
+        data[start + 24 : start + 28] = (2**31 - 1).to_bytes(4, "little")
     assert f"declares {2 * (2**31 - 1)} bytes, expected at most {2**31}" in refused(put(data))
 
 
 def test_a_member_that_unpacks_beyond_its_declaration_is_refused(put):
     data = bytearray(zipped(x=npy(np.zeros(10**6)), y=npy(np.zeros(1))))
     start = data.index(b"PK\x01\x02")
-    data[start + 24:start + 28] = (1000).to_bytes(4, "little")
+    data[start + 24 : start + 28] = (1000).to_bytes(4, "little")
     assert "Bad CRC-32" in refused(put(data))
 
 
@@ -127,11 +132,21 @@ def test_a_header_that_claims_another_shape_than_the_data_is_refused(put, shape)
     assert "expected the same, and not none" in refused(put(zipped(x=x, y=npy(np.ones(1)))))
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"text", header(""), header("(" * 5000), header("{'descr': '<f8'}"), header(" " * 20000),
-    header("{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }"), header("  x\n y\n  'z"),
-    b"\x93NUMPY\x09\x00", b"\x93NUMPY\x03\x00",
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        header(""),
+        header("(" * 5000),
+        header("{'descr': '<f8'}"),
+        header(" " * 20000),
+        header("{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }"),
+        header("  x\n y\n  'z"),
+        b"\x93NUMPY\x09\x00",
+        b"\x93NUMPY\x03\x00",
+    ],
+)
 def test_a_header_that_is_none_is_refused(put, content):
     refused(put(zipped(x=content, y=npy(np.ones(1)))))
 
@@ -176,7 +191,7 @@ def test_a_flipped_bit_never_changes_a_number(tmp_path_factory, data, draw):
 @given(st.integers(0, 127), st.binary(min_size=1, max_size=4))
 def test_a_header_damaged_under_a_right_checksum_is_refused_or_fits(tmp_path_factory, place, patch):
     x = bytearray(npy(GOOD["x"]))
-    x[place:place + len(patch)] = patch
+    x[place : place + len(patch)] = patch
     path = tmp_path_factory.getbasetemp() / "file.npz"
     path.write_bytes(zipped(x=bytes(x), y=npy(GOOD["y"])))
     try:

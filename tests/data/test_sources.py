@@ -119,15 +119,21 @@ def test_a_path_is_a_folder_of_idx_an_npz_or_a_csv(ten, tmp_path):
     assert load(str(ten)).name == "ten"
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("fashin-mini", "did you mean fashion-mini?"),
-    ("least_squares", "did you mean least-squares?"),
-    ("zzz", "expected one of fashion-mini, fashion-mnist, least-squares, or a path"),
-    ("", "no such name"), ("line\nbreak", "no such name"), ("zero\0byte", "no such name"),
-    ("missing.npz", "missing.npz: cannot be read"), ("missing.csv", "missing.csv: cannot be read"),
-    ("zero\0byte.csv", "expected a path without a zero byte"),
-    ("/dev/null", "expected a folder of IDX files, an .npz or a .csv"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fashin-mini", "did you mean fashion-mini?"),
+        ("least_squares", "did you mean least-squares?"),
+        ("zzz", "expected one of fashion-mini, fashion-mnist, least-squares, or a path"),
+        ("", "no such name"),
+        ("line\nbreak", "no such name"),
+        ("zero\0byte", "no such name"),
+        ("missing.npz", "missing.npz: cannot be read"),
+        ("missing.csv", "missing.csv: cannot be read"),
+        ("zero\0byte.csv", "expected a path without a zero byte"),
+        ("/dev/null", "expected a folder of IDX files, an .npz or a .csv"),
+    ],
+)
 def test_what_is_neither_a_name_nor_a_dataset_is_refused(name, message):
     assert message in refused(name)
 

@@ -75,14 +75,23 @@ def test_it_is_a_regression_of_the_widths_asked():
     assert data.classes is None and data.name == "least-squares"
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"inputs": 0}, "inputs 0"), ({"outputs": -1}, "outputs -1"), ({"samples": 0}, "samples 0"),
-    ({"test_samples": 0}, "test samples 0"), ({"rank": 0}, "target rank 0, expected 1 to 32"),
-    ({"rank": 33}, "target rank 33"), ({"spectrum": "steep"}, "'steep', expected flat or gaussian"),
-    ({"noise": -0.1}, "noise -0.1"), ({"noise": float("nan")}, "noise nan"),
-    ({"noise": float("inf")}, "noise inf"), ({"samples": 10**9}, "bytes of samples, expected at most"),
-    ({"inputs": 10**5, "outputs": 10**5}, "bytes of samples, expected at most"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": 0}, "inputs 0"),
+        ({"outputs": -1}, "outputs -1"),
+        ({"samples": 0}, "samples 0"),
+        ({"test_samples": 0}, "test samples 0"),
+        ({"rank": 0}, "target rank 0, expected 1 to 32"),
+        ({"rank": 33}, "target rank 33"),
+        ({"spectrum": "steep"}, "'steep', expected flat or gaussian"),
+        ({"noise": -0.1}, "noise -0.1"),
+        ({"noise": float("nan")}, "noise nan"),
+        ({"noise": float("inf")}, "noise inf"),
+        ({"samples": 10**9}, "bytes of samples, expected at most"),
+        ({"inputs": 10**5, "outputs": 10**5}, "bytes of samples, expected at most"),
+    ],
+)
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(BadInput, match=f"least-squares: .*{message}"):
         least_squares(**options)

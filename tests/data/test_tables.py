@@ -16,6 +16,7 @@ def npz(tmp_path):
     def write(**values):
         np.savez(tmp_path / "file.npz", **values)
         return str(tmp_path / "file.npz")
+
     return write
 
 
@@ -24,6 +25,7 @@ def csv(tmp_path):
     def write(targets):
         (tmp_path / "file.csv").write_text("".join(f"{i}.5,{t}\n" for i, t in enumerate(targets)))
         return str(tmp_path / "file.csv")
+
     return write
 
 
@@ -84,30 +86,36 @@ def test_further_axes_of_x_are_flattened(npz):
     assert np.array_equal(data.x_train, X) and np.array_equal(data.x_test, X)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"y": np.append(LABELS[:9], -1)}, r"y[9]: label -1, expected 0 to"),
-    ({"y": np.append(LABELS[:9], MOST_CLASSES)}, f"y[9]: label {MOST_CLASSES}, expected"),
-    ({"y": np.full(10, 2**64 - 1, np.uint64)}, "y[0]: label 18446744073709551616, expected"),
-    ({"y": LABELS[:9]}, "x_train has 10 rows and y_train 9"),
-    ({"y": np.ones((10, 2), int)}, "y has integers of shape (10, 2)"),
-    ({"y": np.ones((10, 2, 2))}, "y has shape (10, 2, 2)"),
-    ({"y": np.float64(3)}, "y has shape ()"),
-    ({"x": np.where(X > 1, np.nan, X)}, "is nan, expected a finite number"),
-    ({"x": np.float64(3)}, "x_train has 1 rows and y_train 10"),
-    ({"x": X[:1], "y": LABELS[:1]}, "1 row, expected at least 2"),
-    ({"z": X}, "holds the arrays"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y": np.append(LABELS[:9], -1)}, r"y[9]: label -1, expected 0 to"),
+        ({"y": np.append(LABELS[:9], MOST_CLASSES)}, f"y[9]: label {MOST_CLASSES}, expected"),
+        ({"y": np.full(10, 2**64 - 1, np.uint64)}, "y[0]: label 18446744073709551616, expected"),
+        ({"y": LABELS[:9]}, "x_train has 10 rows and y_train 9"),
+        ({"y": np.ones((10, 2), int)}, "y has integers of shape (10, 2)"),
+        ({"y": np.ones((10, 2, 2))}, "y has shape (10, 2, 2)"),
+        ({"y": np.float64(3)}, "y has shape ()"),
+        ({"x": np.where(X > 1, np.nan, X)}, "is nan, expected a finite number"),
+        ({"x": np.float64(3)}, "x_train has 1 rows and y_train 10"),
+        ({"x": X[:1], "y": LABELS[:1]}, "1 row, expected at least 2"),
+        ({"z": X}, "holds the arrays"),
+    ],
+)
 def test_arrays_that_are_no_dataset_are_refused(npz, change, message):
     found = refused(read_npz, npz(**({"x": X, "y": LABELS} | change)))
     assert "file.npz" in found and message in found
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"y_test": np.array([0, 3])}, "y_test[1] is label 3, expected 0 to 2"),
-    ({"y_test": np.array([0.0, 1.7])}, "y_train and y_test, expected integers in both or floats in both"),
-    ({"x_test": X[:2, :3]}, "x_test has rows of shape (3,), expected (4,)"),
-    ({"x_test": X[:3]}, "x_test has 3 rows and y_test 2"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"y_test": np.array([0, 3])}, "y_test[1] is label 3, expected 0 to 2"),
+        ({"y_test": np.array([0.0, 1.7])}, "y_train and y_test, expected integers in both or floats in both"),
+        ({"x_test": X[:2, :3]}, "x_test has rows of shape (3,), expected (4,)"),
+        ({"x_test": X[:3]}, "x_test has 3 rows and y_test 2"),
+    ],
+)
 def test_a_test_set_that_does_not_fit_is_refused(npz, change, message):
     arrays = {"x_train": X, "y_train": LABELS, "x_test": X[:2], "y_test": LABELS[:2]} | change
     assert message in refused(read_npz, npz(**arrays))

@@ -33,8 +33,10 @@ class Explorers(RuleBasedStateMachine):
         plan, weights = self.world.plan, self.world.task.weights
         pairs = lambda n, step=0: [tuple(pair) for pair in plan.draw(n, step).values()]  # noqa: E731
         self.oracle = oracle.Explorer(
-            [tuple(layer) for layer in weights.values()], [pairs(n) for n in range(case.heads)],
-            [list(scales.values()) for scales in plan.scales], dense_settings(self.world),
+            [tuple(layer) for layer in weights.values()],
+            [pairs(n) for n in range(case.heads)],
+            [list(scales.values()) for scales in plan.scales],
+            dense_settings(self.world),
             redraw=lambda n, step: [A for A, _ in pairs(n, step)],
         )
 

@@ -26,9 +26,14 @@ def expected(world, **changes):
     plan = world.plan
     pairs = lambda n, step=0: [tuple(pair) for pair in plan.draw(n, step).values()]  # noqa: E731
     *_, last = oracle.lte(
-        [tuple(layer) for layer in world.task.weights.values()], [pairs(n) for n in range(world.case.heads)],
-        [list(scales.values()) for scales in plan.scales], world.task.batch, world.case.steps,
-        dense_settings(world), redraw=lambda n, step: [A for A, _ in pairs(n, step)], **changes,
+        [tuple(layer) for layer in world.task.weights.values()],
+        [pairs(n) for n in range(world.case.heads)],
+        [list(scales.values()) for scales in plan.scales],
+        world.task.batch,
+        world.case.steps,
+        dense_settings(world),
+        redraw=lambda n, step: [A for A, _ in pairs(n, step)],
+        **changes,
     )
     return last
 
@@ -77,7 +82,9 @@ def test_the_inverted_ratio_of_the_inits_differs_by_n_over_r():
 def test_MHLoRA_without_its_mean_sees_N_times_the_change():
     heads = [Adapter(np.ones((1, 3)), np.ones((2, 1)))] * 4
     whole = product(lora.stack(heads, [2.0 / 4] * 4))
-    assert np.array_equal(whole, 2.0 * product(heads[0])) and not np.array_equal(whole, product(lora.stack(heads, [2.0] * 4)))
+    assert np.array_equal(whole, 2.0 * product(heads[0])) and not np.array_equal(
+        whole, product(lora.stack(heads, [2.0] * 4))
+    )
 
 
 def test_a_loss_over_the_whole_batch_makes_every_head_gradient_one_Nth():
@@ -98,7 +105,10 @@ def test_a_first_merge_without_the_scale_is_seen():
         bare = scales if state["merges"] else [dict.fromkeys(one, 1.0) for one in scales]
         return merged(weights, sent, then, bare, w), {"merges": state["merges"] + 1}
 
-    assert off(end(world, Variant(Rule(lambda weights: {"merges": np.asarray(0)}, first_without))), expected(world)) > WRONG
+    assert (
+        off(end(world, Variant(Rule(lambda weights: {"merges": np.asarray(0)}, first_without))), expected(world))
+        > WRONG
+    )
 
 
 def test_reset_less_merging_without_V_counts_twice():
@@ -112,7 +122,9 @@ def test_reset_less_merging_without_V_counts_twice():
 def test_a_correction_from_two_low_precision_products_cancels_badly():
     rng = stream(0, "check")
     then = Adapter(rng.standard_normal((8, 256)), rng.standard_normal((256, 8)))
-    now = tree.map(lambda leaf: leaf * (1 + 0.01 * rng.standard_normal(leaf.shape)), then)  # a change of one percent
+    now = tree.map(
+        lambda leaf: leaf * (1 + 0.01 * rng.standard_normal(leaf.shape)), then
+    )  # a change of one percent
     true = product(now) - product(then)
     low = lambda leaf: leaf.astype(np.float16)  # noqa: E731
     error = lambda got: np.linalg.norm(got.astype(float) - true) / np.linalg.norm(true)  # noqa: E731
@@ -175,5 +187,3 @@ def test_one_head_without_a_reset_gains_nothing_by_merging(T):
     plain = method.dense(run(method, 1, world.case.steps)[-1].main)
     assert gap(matrices(end(world, every=T)), matrices(plain)) < RIGHT
     assert gap(matrices(end(world, every=T, reset_mode="b")), matrices(plain)) > WRONG or T == 12
-
-

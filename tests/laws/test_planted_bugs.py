@@ -1,6 +1,5 @@
 """For every law and every layer a bug that it catches: a law that nothing can break says nothing."""
 
-
 import numpy as np
 import pytest
 
@@ -24,12 +23,16 @@ def rule(wrong):
 
 def noisy(weights, sent, then, scales, w):
     new = merge.merged(weights, sent, then, scales, w)
-    shake = lambda layer: layer._replace(W=layer.W + 1e-3 * np.cos(np.arange(layer.W.size)).reshape(layer.W.shape) ** 3)  # noqa: E731
+    shake = lambda layer: layer._replace(
+        W=layer.W + 1e-3 * np.cos(np.arange(layer.W.size)).reshape(layer.W.shape) ** 3
+    )  # noqa: E731
     return {name: shake(layer) for name, layer in new.items()}
 
 
 def every_delta_at_once(weights, sent, then, scales, w):
-    deltas = [[w_n * s[name] * lora.product(one.now[name]) for name in one.now] for one, s, w_n in zip(sent, scales, w)]
+    deltas = [
+        [w_n * s[name] * lora.product(one.now[name]) for name in one.now] for one, s, w_n in zip(sent, scales, w)
+    ]
     assert deltas
     return merge.merged(weights, sent, then, scales, w)
 
@@ -44,19 +47,36 @@ def product_of_means(weights, sent, then, scales, w):
 
 
 RULES = {
-    "V_n forgotten in the merge": (rule(lambda W, sent, then, s, w: merge.merged(W, sent, None, s, w)), ["L1", "L1-skip", "L12", "oracle", "L14"]),
-    "1/N forgotten": (rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, s, [1.0] * len(w))), ["L1", "L3", "L13", "L15", "L16", "oracle"]),
+    "V_n forgotten in the merge": (
+        rule(lambda W, sent, then, s, w: merge.merged(W, sent, None, s, w)),
+        ["L1", "L1-skip", "L12", "oracle", "L14"],
+    ),
+    "1/N forgotten": (
+        rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, s, [1.0] * len(w))),
+        ["L1", "L3", "L13", "L15", "L16", "oracle"],
+    ),
     "scale forgotten": (
         rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, [dict.fromkeys(one, 1.0) for one in s], w)),
         ["L1", "L4", "L4-mean", "L9", "L10", "L17"],
     ),
     "shares by place": (
-        rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, s, [2.0 ** -(n + (n < len(w) - 1)) for n in range(len(w))])),
+        rule(
+            lambda W, sent, then, s, w: merge.merged(
+                W, sent, then, s, [2.0 ** -(n + (n < len(w) - 1)) for n in range(len(w))]
+            )
+        ),
         ["L20-order", "L3", "L3-batch"],
     ),
-    "scales of the neighbour": (rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, s[1:] + s[:1], w)), ["L1", "L13", "oracle"]),
+    "scales of the neighbour": (
+        rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, s[1:] + s[:1], w)),
+        ["L1", "L13", "oracle"],
+    ),
     "replicas of the first head": (
-        rule(lambda W, sent, then, s, w: merge.merged(W, [one._replace(replica=sent[0].replica) for one in sent], then, s, w)),
+        rule(
+            lambda W, sent, then, s, w: merge.merged(
+                W, [one._replace(replica=sent[0].replica) for one in sent], then, s, w
+            )
+        ),
         ["L13", "oracle", "L20-order"],
     ),
     "product of means": (rule(product_of_means), ["L1", "L13", "oracle"]),
@@ -109,7 +129,9 @@ def A_transposed_in_dB(mp):
 
 def head_sees_s_over_N(mp):
     right = lte.local_steps
-    mp.setattr(lte, "local_steps", lambda task, scales, *rest: right(task, {k: s / 2 for k, s in scales.items()}, *rest))
+    mp.setattr(
+        lte, "local_steps", lambda task, scales, *rest: right(task, {k: s / 2 for k, s in scales.items()}, *rest)
+    )
 
 
 def V_kept_at_a_reset(mp):
@@ -139,11 +161,20 @@ def replicas_never_shared(mp):
 
 def heads_dealt_like_cards(mp):
     right = comm_ranks.share
-    mp.setattr(comm_ranks, "share", lambda total, parts, i: range(total)[i::parts] if total < 5 else right(total, parts, i))
+    mp.setattr(
+        comm_ranks,
+        "share",
+        lambda total, parts, i: range(total)[i::parts] if total < 5 else right(total, parts, i),
+    )
 
 
 def sum_in_rank_order_with_own_first(mp):
-    mp.setattr(comm_ranks.Ranks, "mine", property(lambda self: self._m[::-1], lambda self, m: setattr(self, "_m", m)), raising=False)
+    mp.setattr(
+        comm_ranks.Ranks,
+        "mine",
+        property(lambda self: self._m[::-1], lambda self, m: setattr(self, "_m", m)),
+        raising=False,
+    )
 
 
 def no_bias_correction(mp):
@@ -159,12 +190,16 @@ def no_bias_correction(mp):
 
 def nesterov_is_plain(mp):
     right = optim.sgd
-    mp.setattr(optim, "sgd", lambda momentum=0.0, nesterov=False, decay=0.0, **kw: right(momentum, False, decay, **kw))
+    mp.setattr(
+        optim, "sgd", lambda momentum=0.0, nesterov=False, decay=0.0, **kw: right(momentum, False, decay, **kw)
+    )
 
 
 def decay_of_the_gradient(mp):
     right = optim.adamw
-    mp.setattr(optim, "adamw", lambda *args, weight_decay=0.0, **kw: right(*args, weight_decay=weight_decay / 2, **kw))
+    mp.setattr(
+        optim, "adamw", lambda *args, weight_decay=0.0, **kw: right(*args, weight_decay=weight_decay / 2, **kw)
+    )
 
 
 def mhlora_without_its_mean(mp):
@@ -209,7 +244,9 @@ def optimizer_left_out_of_checkpoints(mp):
 
 def adapters_drawn_by_chance(mp):
     right = lora.init_adapters
-    mp.setattr(lora, "init_adapters", lambda W, r, init, seed, *key: right(W, r, init, np.random.randint(2**31), *key))
+    mp.setattr(
+        lora, "init_adapters", lambda W, r, init, seed, *key: right(W, r, init, np.random.randint(2**31), *key)
+    )
 
 
 def entropy_in_bits(mp):
@@ -281,8 +318,12 @@ def test_a_planted_bug_breaks_its_laws(plant, name, monkeypatch):
 
 
 def test_every_law_has_a_bug_that_breaks_it():
-    broken = {name for names in PLANTED.values() for name in names} | {name for _, names in RULES.values() for name in names}
-    assert set(LAWS) - broken == {"L5"}  # its two sides are one computation; `oracle-parallel` holds both to the sum
+    broken = {name for names in PLANTED.values() for name in names} | {
+        name for _, names in RULES.values() for name in names
+    }
+    assert set(LAWS) - broken == {
+        "L5"
+    }  # its two sides are one computation; `oracle-parallel` holds both to the sum
 
 
 def swap(mp, name, change):
@@ -312,5 +353,3 @@ WRONG = {
 def test_a_bug_in_any_layer_is_seen(name, bug, monkeypatch):
     swap(monkeypatch, name, WRONG[bug])
     assert falls("gradients", examples=120)
-
-

@@ -52,7 +52,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)
     yield tmp_path
     deadline = time.monotonic() + 5
-    while (left := [link for link in Path("/proc").glob("[0-9]*/cwd") if within(link, tmp_path)]):
+    while left := [link for link in Path("/proc").glob("[0-9]*/cwd") if within(link, tmp_path)]:
         assert time.monotonic() < deadline, f"still there: {left}"
         time.sleep(0.02)
 
@@ -120,7 +120,10 @@ def test_the_command_itself_gives_these_bits_with_its_pictures(size):
     summary = summary_of(size, program=TRAIN, **THREE)
     assert hashes(summary) == hashes(unbroken(**THREE))
     assert {path.name for path in Path("run", "plots").iterdir()} == {
-        "loss.svg", "loss.png", "spectrum.svg", "spectrum.png",
+        "loss.svg",
+        "loss.png",
+        "spectrum.svg",
+        "spectrum.png",
     }
 
 
@@ -160,15 +163,19 @@ def test_a_run_stopped_by_a_signal_goes_on_with_another_number_of_ranks_to_the_s
 # ---------------------------------------------------------------- a rank fails
 
 
-@pytest.mark.parametrize(("rank", "how", "line"), [
-    (1, "raise ValueError('boom\\nboom')", "rank 1: ValueError: boom boom; --debug shows where"),
-    (0, "raise ValueError('boom')", "rank 0: ValueError: boom; --debug shows where"),
-    (1, "sys.exit(0)", "rank 1: left early by sys.exit(0); "),
-    (1, "sys.exit(3)", "rank 1: left early by sys.exit(3); "),
-    (0, "sys.exit(0)", "rank 0: left early by sys.exit(0); "),
-    (1, "os.kill(os.getpid(), signal.SIGKILL)", None),
-    (0, "os.kill(os.getpid(), signal.SIGKILL)", None),
-], ids=str)
+@pytest.mark.parametrize(
+    ("rank", "how", "line"),
+    [
+        (1, "raise ValueError('boom\\nboom')", "rank 1: ValueError: boom boom; --debug shows where"),
+        (0, "raise ValueError('boom')", "rank 0: ValueError: boom; --debug shows where"),
+        (1, "sys.exit(0)", "rank 1: left early by sys.exit(0); "),
+        (1, "sys.exit(3)", "rank 1: left early by sys.exit(3); "),
+        (0, "sys.exit(0)", "rank 0: left early by sys.exit(0); "),
+        (1, "os.kill(os.getpid(), signal.SIGKILL)", None),
+        (0, "os.kill(os.getpid(), signal.SIGKILL)", None),
+    ],
+    ids=str,
+)
 def test_a_rank_that_fails_in_training_ends_the_job_at_once_and_the_run_goes_on(rank, how, line):
     program = "-c", FAILING.format(rank=str(rank), how=how)
     begun = time.monotonic()
@@ -188,9 +195,16 @@ def test_a_run_that_diverges_is_told_once():
     assert code == 77 and len(errors) == 1 and "head 0: the loss is " in errors[0]
 
 
-@pytest.mark.parametrize("changes", [
-    dict(heads=0), dict(rank=5), dict(data="nowhere"), dict(out="/proc/minilte"),
-], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(heads=0),
+        dict(rank=5),
+        dict(data="nowhere"),
+        dict(out="/proc/minilte"),
+    ],
+    ids=str,
+)
 def test_bad_input_is_told_once_and_leaves_nothing_behind(changes, place):
     code, _, errors = run(4, **changes)
     assert code == 2 and len(errors) == 1 and list(place.iterdir()) == []

@@ -45,12 +45,16 @@ def test_a_merge_sends_every_heads_factors_and_biases_to_all_other_ranks(size, h
     assert got["per_rank"] == [(size - 1) * numbers * itemsize * 3 for numbers in each]
 
 
-@pytest.mark.parametrize(("settings", "numbers"), [
-    (dict(head_ranks=(1, 3)), adapters(1, rank=1) + adapters(1, rank=3)),
-    (dict(replicas="frozen"), adapters(2) - 2 * 4),
-    (dict(bias=False), adapters(2) - 2 * 4),
-    (dict(reset="ab", reset_optimizer=True), adapters(2)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("settings", "numbers"),
+    [
+        (dict(head_ranks=(1, 3)), adapters(1, rank=1) + adapters(1, rank=3)),
+        (dict(replicas="frozen"), adapters(2) - 2 * 4),
+        (dict(bias=False), adapters(2) - 2 * 4),
+        (dict(reset="ab", reset_optimizer=True), adapters(2)),
+    ],
+    ids=str,
+)
 def test_only_what_is_trained_travels(settings, numbers):
     assert sent(2, **settings)["total"] == numbers * 4 * 3
 
@@ -79,8 +83,12 @@ def test_memory_is_that_of_the_arrays_a_worker_holds(kind):
     held = dict.fromkeys(got, 0) | dict(weights=tree.nbytes(session.parts.task.weights))
     if method == "lte":
         own = tree.nbytes((head.now, head.replica))
-        held |= dict(adapters=own, gradients=own, optimizer=tree.nbytes(head.opt),
-                     merged_factors=tree.nbytes(state.main.then))
+        held |= dict(
+            adapters=own,
+            gradients=own,
+            optimizer=tree.nbytes(head.opt),
+            merged_factors=tree.nbytes(state.main.then),
+        )
     else:
         own = tree.nbytes(state.main.trained)
         adapted = 0 if method == "full" else own
@@ -105,9 +113,17 @@ def test_a_count_for_people_is_right_to_its_last_figure(count):
     assert re.fullmatch(r"\d{1,3}(\.\d)?", number)
 
 
-@pytest.mark.parametrize(("count", "words"), [
-    (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234567, "1.2 MB"), (999_950, "1.0 MB"),
-    (10**15, "1.0 PB"), (10**19, "10000.0 PB"),
-])
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (1234567, "1.2 MB"),
+        (999_950, "1.0 MB"),
+        (10**15, "1.0 PB"),
+        (10**19, "10000.0 PB"),
+    ],
+)
 def test_a_count_for_people_has_the_largest_unit_below_it(count, words):
     assert account.human(count) == words

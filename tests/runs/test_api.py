@@ -100,11 +100,20 @@ def test_a_file_that_a_run_folder_lacks_is_named(run, file):
         ml.load(run)
 
 
-@pytest.mark.parametrize(("file", "content"), [
-    ("config.json", "{}x"), ("config.json", "[]"), ("config.json", '{"zzz": 1}'),
-    ("summary.json", "{"), ("summary.json", "[]"), ("summary.json", "{}"),
-    ("final.safetensors", "text"), ("metrics.jsonl", "text\n"), ("metrics.jsonl", "{}\n"),
-])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "{}x"),
+        ("config.json", "[]"),
+        ("config.json", '{"zzz": 1}'),
+        ("summary.json", "{"),
+        ("summary.json", "[]"),
+        ("summary.json", "{}"),
+        ("final.safetensors", "text"),
+        ("metrics.jsonl", "text\n"),
+        ("metrics.jsonl", "{}\n"),
+    ],
+)
 def test_a_file_that_is_damaged_is_refused_in_one_line(run, file, content):
     (run / file).write_text(content)
     with pytest.raises(BadInput) as caught:

@@ -43,13 +43,17 @@ def test_the_shares_of_the_heads_are_those_of_their_samples(heads, batch, head_d
     assert sum(sizes) == (batch if head_data == "own" else batch * heads)
 
 
-@pytest.mark.parametrize(("settings", "chain"), [
-    (dict(model="linear", widths=(9, 9)), ["layer1"]),
-    (dict(model="deep-linear", widths=(5,)), ["layer1", "identity", "layer2"]),
-    (dict(model="mlp", widths=(5,), activation="tanh"), ["layer1", "tanh", "layer2"]),
-    (dict(model="mlp", widths=(5,), norm=True), ["layer1", "norm1", "relu", "layer2"]),
-    (dict(model="mlp", widths=()), ["layer1"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("settings", "chain"),
+    [
+        (dict(model="linear", widths=(9, 9)), ["layer1"]),
+        (dict(model="deep-linear", widths=(5,)), ["layer1", "identity", "layer2"]),
+        (dict(model="mlp", widths=(5,), activation="tanh"), ["layer1", "tanh", "layer2"]),
+        (dict(model="mlp", widths=(5,), norm=True), ["layer1", "norm1", "relu", "layer2"]),
+        (dict(model="mlp", widths=()), ["layer1"]),
+    ],
+    ids=str,
+)
 def test_the_network_is_the_one_asked_for(settings, chain):
     assert list(make_net(tiny.config(**settings), 6, 4, None).chain) == chain
 
@@ -91,29 +95,40 @@ def test_weights_of_another_network_are_refused(tmp_path):
 # ---------------------------------------------------------------- ranks
 
 
-@pytest.mark.parametrize(("settings", "bounds"), [
-    (dict(rank=1), dict(layer1=2)),
-    (dict(rank=3, heads=2), dict(layer1=6)),  # above min(m, n): nothing is bound
-    (dict(head_ranks=(1, 3)), dict(layer1=4)),
-    (dict(method="mhlora", rank=1), dict(layer1=2)),
-    (dict(method="lora", rank=1), dict(layer1=1)),
-    (dict(method="lora", head_ranks=(2, 1)), dict(layer1=2)),
-    (dict(rank=1, reset="b"), {}),
-    (dict(rank=1, reset="ab"), {}),
-    (dict(method="lora", rank=1, reset="ab"), dict(layer1=1)),
-    (dict(method="full"), {}),
-    (dict(DEEP, rank=2, layer_ranks=("layer3=1",)), dict(layer1=4, layer2=4, layer3=2)),
-    (dict(DEEP, rank=2, adapt=("layer3", "layer1")), dict(layer1=4, layer3=4)),
-    (dict(DEEP, rank=4), dict(layer1=8, layer2=6, layer3=6)),
-], ids=str)
+@pytest.mark.parametrize(
+    ("settings", "bounds"),
+    [
+        (dict(rank=1), dict(layer1=2)),
+        (dict(rank=3, heads=2), dict(layer1=6)),  # above min(m, n): nothing is bound
+        (dict(head_ranks=(1, 3)), dict(layer1=4)),
+        (dict(method="mhlora", rank=1), dict(layer1=2)),
+        (dict(method="lora", rank=1), dict(layer1=1)),
+        (dict(method="lora", head_ranks=(2, 1)), dict(layer1=2)),
+        (dict(rank=1, reset="b"), {}),
+        (dict(rank=1, reset="ab"), {}),
+        (dict(method="lora", rank=1, reset="ab"), dict(layer1=1)),
+        (dict(method="full"), {}),
+        (dict(DEEP, rank=2, layer_ranks=("layer3=1",)), dict(layer1=4, layer2=4, layer3=2)),
+        (dict(DEEP, rank=2, adapt=("layer3", "layer1")), dict(layer1=4, layer3=4)),
+        (dict(DEEP, rank=4), dict(layer1=8, layer2=6, layer3=6)),
+    ],
+    ids=str,
+)
 def test_the_rank_bound_is_the_sum_over_heads_where_nothing_is_reset(settings, bounds):
     assert parts(**settings).rank_bounds == bounds
 
 
-@pytest.mark.parametrize("settings", [
-    dict(rank=1), dict(rank=1, method="lora"), dict(rank=1, method="mhlora"), dict(DEEP, rank=1, heads=2),
-    dict(tiny.SGD, rank=1),
-], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(rank=1),
+        dict(rank=1, method="lora"),
+        dict(rank=1, method="mhlora"),
+        dict(DEEP, rank=1, heads=2),
+        dict(tiny.SGD, rank=1),
+    ],
+    ids=str,
+)
 def test_the_change_of_the_weights_keeps_the_rank_bound(settings):
     session = open_session(tiny.config(**settings, dtype="float64", inputs=8, outputs=8))
     *_, (_, last) = advance(session, first_state(session))
@@ -132,24 +147,28 @@ def test_a_layer_too_small_for_the_rank_is_told_once():
     assert parts(rank=4).notes == ()
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    (dict(rank=5), "rank: expected 1 to 4 (the largest min(m, n) of the adapted layers), got 5 in layer1"),
-    (dict(head_ranks=(1, 5)), "got 5 in layer1"),
-    (dict(layer_ranks=("layer1=5",)), "got 5 in layer1"),
-    (dict(layer_ranks=("layer1=0",)), "got 0 in layer1"),
-    (dict(layer_ranks=("layer1",)), "layer-ranks: expected NAME=RANK once for a name of layer1, got "),
-    (dict(layer_ranks=("layer2=1",)), "got 'layer2=1'"),
-    (dict(layer_ranks=("layer1=1_0",)), "layer-ranks: "),
-    (dict(layer_ranks=("layer1=\u0663",)), "layer-ranks: "),
-    (dict(layer_ranks=("layer1=-1",)), "layer-ranks: "),
-    (dict(layer_ranks=("layer1=" + "1" * 5000,)), "layer-ranks: "),
-    (dict(layer_ranks=("layer1=1", "layer1=2")), "layer-ranks: expected NAME=RANK once"),
-    (dict(adapt=("layer2",)), "adapt: no dense layer is called 'layer2'; there are layer1"),
-    (dict(label_smoothing=0.1), "label-smoothing: expected 0 for a regression"),
-    (dict(samples=4), "batch 8 for 2 heads"),
-    (dict(target_rank=5), "target rank 5, expected 1 to 4"),
-    (dict(data="nowhere"), "dataset 'nowhere'"),
-], ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(rank=5), "rank: expected 1 to 4 (the largest min(m, n) of the adapted layers), got 5 in layer1"),
+        (dict(head_ranks=(1, 5)), "got 5 in layer1"),
+        (dict(layer_ranks=("layer1=5",)), "got 5 in layer1"),
+        (dict(layer_ranks=("layer1=0",)), "got 0 in layer1"),
+        (dict(layer_ranks=("layer1",)), "layer-ranks: expected NAME=RANK once for a name of layer1, got "),
+        (dict(layer_ranks=("layer2=1",)), "got 'layer2=1'"),
+        (dict(layer_ranks=("layer1=1_0",)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=\u0663",)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=-1",)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=" + "1" * 5000,)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=1", "layer1=2")), "layer-ranks: expected NAME=RANK once"),
+        (dict(adapt=("layer2",)), "adapt: no dense layer is called 'layer2'; there are layer1"),
+        (dict(label_smoothing=0.1), "label-smoothing: expected 0 for a regression"),
+        (dict(samples=4), "batch 8 for 2 heads"),
+        (dict(target_rank=5), "target rank 5, expected 1 to 4"),
+        (dict(data="nowhere"), "dataset 'nowhere'"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
 def test_settings_that_fit_no_network_or_data_are_refused(settings, message):
     assert message in refused(**settings)
 
@@ -171,21 +190,29 @@ def test_data_passed_in_is_brought_to_the_dtype_of_the_run(dtype):
     assert {leaf.dtype for leaf in tree.leaves(last.main)} == {np.dtype(dtype)}
 
 
-@pytest.mark.parametrize(("data", "message"), [
-    (labelled(y_train=np.full(12, 3)), "y_train[0] is label 3, expected 0 to 2"),
-    (labelled(y_train=np.zeros(11, int)), "x_train has 12 rows and y_train 11"),
-    (labelled(x_train=np.full((12, 4), np.nan)), "expected a finite number"),
-    (labelled(x_test=np.zeros((5, 3))), "x_test has rows of shape (3,), expected (4,)"),
-    (labelled(x_train=np.zeros(12)), "x_train has shape (12,), expected (rows, features)"),
-], ids=["label", "counts", "nan", "width", "shape"])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (labelled(y_train=np.full(12, 3)), "y_train[0] is label 3, expected 0 to 2"),
+        (labelled(y_train=np.zeros(11, int)), "x_train has 12 rows and y_train 11"),
+        (labelled(x_train=np.full((12, 4), np.nan)), "expected a finite number"),
+        (labelled(x_test=np.zeros((5, 3))), "x_test has rows of shape (3,), expected (4,)"),
+        (labelled(x_train=np.zeros(12)), "x_train has shape (12,), expected (rows, features)"),
+    ],
+    ids=["label", "counts", "nan", "width", "shape"],
+)
 def test_data_passed_in_is_checked_like_any_other(data, message):
     assert message in refused(data)
 
 
-@pytest.mark.parametrize("data", [
-    labelled(y_train=np.arange(12) % 3 + 0.5),
-    labelled(y_train=np.arange(12) % 3 * 1.0, y_test=np.arange(5) % 3 * 1.0),
-    labelled(classes=None, y_train=np.zeros(12), y_test=np.zeros(5)),
-], ids=["half-labels", "float-labels", "targets-without-columns"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        labelled(y_train=np.arange(12) % 3 + 0.5),
+        labelled(y_train=np.arange(12) % 3 * 1.0, y_test=np.arange(5) % 3 * 1.0),
+        labelled(classes=None, y_train=np.zeros(12), y_test=np.zeros(5)),
+    ],
+    ids=["half-labels", "float-labels", "targets-without-columns"],
+)
 def test_labels_that_are_no_whole_numbers_and_targets_without_columns_are_refused(data):
     refused(data)

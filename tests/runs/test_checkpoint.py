@@ -141,6 +141,7 @@ def failing_at(call, error):
                 reached.append(call)
                 raise error
             return real(*args, **options)
+
         return either
 
     with pytest.MonkeyPatch.context() as patch:
@@ -227,13 +228,17 @@ def sealed(path, content, **manifest):
     (path / "manifest.json").write_text(json.dumps(told | {"seal": checkpoint.seal(told)}))
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda W: {"main.weights.layer1.W": None}, ["tensor 'main.weights.layer1.W' is missing"]),
-    (lambda W: {"main.extra": W}, ["tensor 'main.extra' is not of this run"]),
-    (lambda W: {"main.weights.layer1.W": W.T}, ["float32(6, 4), expected float32(4, 6)"]),
-    (lambda W: {"main.weights.layer1.W": W.astype(float)}, ["float64(4, 6), expected float32(4, 6)"]),
-    (lambda W: {"main.weights.layer1.W": W * np.nan}, ["main.weights.layer1.W is not all finite"]),
-], ids=["missing", "extra", "shape", "dtype", "nan"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda W: {"main.weights.layer1.W": None}, ["tensor 'main.weights.layer1.W' is missing"]),
+        (lambda W: {"main.extra": W}, ["tensor 'main.extra' is not of this run"]),
+        (lambda W: {"main.weights.layer1.W": W.T}, ["float32(6, 4), expected float32(4, 6)"]),
+        (lambda W: {"main.weights.layer1.W": W.astype(float)}, ["float64(4, 6), expected float32(4, 6)"]),
+        (lambda W: {"main.weights.layer1.W": W * np.nan}, ["main.weights.layer1.W is not all finite"]),
+    ],
+    ids=["missing", "extra", "shape", "dtype", "nan"],
+)
 def test_a_tensor_that_does_not_fit_is_named(saved, change, words):
     path, state = saved
     stored = load_file(path / "state.safetensors")
@@ -253,8 +258,9 @@ class Planted:
         return os._exit, (3,)
 
 
-@pytest.mark.parametrize("content", [npy(), pickle.dumps(Planted()), b"PK\x05\x06" + bytes(18)],
-                         ids=["npy", "pickle", "zip"])
+@pytest.mark.parametrize(
+    "content", [npy(), pickle.dumps(Planted()), b"PK\x05\x06" + bytes(18)], ids=["npy", "pickle", "zip"]
+)
 def test_another_file_in_place_of_the_state_is_refused_and_nothing_in_it_is_run(saved, content):
     path, state = saved
     (path / "state.safetensors").write_bytes(content)
@@ -280,8 +286,11 @@ def test_a_checkpoint_under_another_step_is_refused(saved):
     refused(path.rename(path.with_name("step-7")), state, "damaged")
 
 
-@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode)
-       | st.sampled_from([b"[]", b"{}", b'{"format": 1}', b'{"format": 1, "sha256": null, "seal": null}']))
+@given(
+    st.binary(max_size=40)
+    | st.text(max_size=40).map(str.encode)
+    | st.sampled_from([b"[]", b"{}", b'{"format": 1}', b'{"format": 1, "sha256": null, "seal": null}'])
+)
 def test_any_content_of_the_manifest_is_refused_in_one_line(small, content):
     (path, state), file, whole = small, small[0] / "manifest.json", (small[0] / "manifest.json").read_bytes()
     file.write_bytes(content)

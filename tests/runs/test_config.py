@@ -15,7 +15,8 @@ from minilte.runs.config import BOUNDS, Config, flag_name, item_type
 KNOBS = {knob.name: knob for knob in dataclasses.fields(Config)}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2), max_leaves=5,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=5,
 )
 
 
@@ -71,8 +72,9 @@ def test_only_a_whole_number_is_a_whole_number(name, value):
 
 
 @pytest.mark.parametrize("name", [name for name in KNOBS if kind_of(name) is float])
-@pytest.mark.parametrize("value", [True, "8", None, math.nan, math.inf, -math.inf, 10**400, [0.5]],
-                         ids=lambda value: str(value)[:5])
+@pytest.mark.parametrize(
+    "value", [True, "8", None, math.nan, math.inf, -math.inf, 10**400, [0.5]], ids=lambda value: str(value)[:5]
+)
 def test_only_a_finite_number_is_a_number(name, value):
     assert refused(**{name: value}).startswith(f"{flag_name(name)}: expected a number, got ")
 
@@ -110,16 +112,20 @@ def test_no_whole_number_is_so_large_that_arithmetic_with_it_fails(name):
     assert refused(**{name: 10**400}).startswith(f"{flag_name(name)}: ")
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    (dict(head_ranks=(4, 4)), "head-ranks: expected one for each of 8 heads, got 2"),
-    (dict(alpha=1e20), "alpha: expected alpha / rank of at most 1e+06, got 3.125e+18"),
-    (dict(alpha=4e6, rank=2), "got 2e+06"),
-    (dict(alpha=4e6, rank=2, scaling="sqrt-rank"), "alpha: expected alpha / sqrt-rank of at most 1e+06"),
-    (dict(alpha=4e6, heads=2, head_ranks=(8, 2)), "got 2e+06"),
-    (dict(batch=7), "batch: expected at least one sample for each of 8 heads, got 7"),
-    (dict(nesterov=True, momentum=0.9), "nesterov: expected --optimizer sgd"),
-    (dict(nesterov=True, optimizer="sgd"), "nesterov: expected --optimizer sgd and a --momentum above 0"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (dict(head_ranks=(4, 4)), "head-ranks: expected one for each of 8 heads, got 2"),
+        (dict(alpha=1e20), "alpha: expected alpha / rank of at most 1e+06, got 3.125e+18"),
+        (dict(alpha=4e6, rank=2), "got 2e+06"),
+        (dict(alpha=4e6, rank=2, scaling="sqrt-rank"), "alpha: expected alpha / sqrt-rank of at most 1e+06"),
+        (dict(alpha=4e6, heads=2, head_ranks=(8, 2)), "got 2e+06"),
+        (dict(batch=7), "batch: expected at least one sample for each of 8 heads, got 7"),
+        (dict(nesterov=True, momentum=0.9), "nesterov: expected --optimizer sgd"),
+        (dict(nesterov=True, optimizer="sgd"), "nesterov: expected --optimizer sgd and a --momentum above 0"),
+    ],
+    ids=str,
+)
 def test_values_that_do_not_fit_each_other_are_refused(values, message):
     assert message in refused(**values)
 

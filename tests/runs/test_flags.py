@@ -137,8 +137,11 @@ def test_a_file_gives_what_flags_give(file):
     assert Config(**read_toml(str(file), Config)) == expected
 
 
-@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode)
-       | st.text("alrbsetp=[]{}.'\"\n#0123456789_-einfnat", max_size=40).map(str.encode))
+@given(
+    st.binary(max_size=60)
+    | st.text(max_size=60).map(str.encode)
+    | st.text("alrbsetp=[]{}.'\"\n#0123456789_-einfnat", max_size=40).map(str.encode)
+)
 def test_any_content_gives_settings_or_one_line_that_names_the_file(file, content):
     file.write_bytes(content)
     try:
@@ -149,18 +152,22 @@ def test_any_content_gives_settings_or_one_line_that_names_the_file(file, conten
         assert values.keys() <= {knob.name for knob in FIELDS}
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("lrr = 1", "unknown key 'lrr', did you mean lr?"),
-    ("zzz = 1", "unknown key 'zzz'"),
-    ("out = 'x'", "unknown key 'out'"),
-    ("lr = 1\nlr = 2", "not a TOML file"),
-    ("merge-every = 1\nmerge_every = 2", "'merge_every' is given twice, with a hyphen and with an "),
-    ("lr 1", "not a TOML file"),
-    (b"\x89PNG\r\n\x1a\n", "not a TOML file"),
-    (b"lr = 1 # \xff", "not a TOML file"),
-    ("lr = " + "[" * 20_000, "not a TOML file"),
-    ("lr = " + "1" * 5000, "not a TOML file"),
-], ids=lambda text: repr(text)[:30])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("lrr = 1", "unknown key 'lrr', did you mean lr?"),
+        ("zzz = 1", "unknown key 'zzz'"),
+        ("out = 'x'", "unknown key 'out'"),
+        ("lr = 1\nlr = 2", "not a TOML file"),
+        ("merge-every = 1\nmerge_every = 2", "'merge_every' is given twice, with a hyphen and with an "),
+        ("lr 1", "not a TOML file"),
+        (b"\x89PNG\r\n\x1a\n", "not a TOML file"),
+        (b"lr = 1 # \xff", "not a TOML file"),
+        ("lr = " + "[" * 20_000, "not a TOML file"),
+        ("lr = " + "1" * 5000, "not a TOML file"),
+    ],
+    ids=lambda text: repr(text)[:30],
+)
 def test_a_file_that_is_wrong_is_refused_by_name(file, content, message):
     assert message in bad_file(file, content)
 

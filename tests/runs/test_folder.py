@@ -14,7 +14,8 @@ from minilte.runs.config import Config
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
 )
 OBJECTS = st.dictionaries(st.text(), VALUES, max_size=4)
 STEPS = ["builtins.open", "os.fsync", "os.replace", "os.open"]  # of a write; the last is to settle the folder
@@ -88,8 +89,11 @@ def test_a_log_cut_anywhere_keeps_its_whole_lines(file, values, data):
     assert folder.read_lines(file) == values[: whole[:cut].count(b"\n")]
 
 
-@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode)
-       | st.text('{}[]":,\n0123456789.eE+-tfalsrunNI', max_size=40).map(str.encode))
+@given(
+    st.binary(max_size=60)
+    | st.text(max_size=60).map(str.encode)
+    | st.text('{}[]":,\n0123456789.eE+-tfalsrunNI', max_size=40).map(str.encode)
+)
 def test_any_content_is_an_object_or_refused_in_one_line_that_names_the_file(file, content):
     file.write_bytes(content)
     for read in (folder.read_json, folder.read_lines):
@@ -99,10 +103,24 @@ def test_any_content_is_an_object_or_refused_in_one_line_that_names_the_file(fil
             assert str(error).startswith(str(file)) and "\n" not in str(error)
 
 
-@pytest.mark.parametrize("content", [
-    '{"a": NaN}', '{"a": -Infinity}', '{"a": 1, "a": 2}', '{"a": {"b": 1, "b": 1}}', "[]", "1", "", '{"a": 1',
-    '{"a": ' + "[" * 20_000, '{"a": ' + "1" * 5000 + "}", b"\xff", b"\x80\x04K\x01.",
-], ids=lambda content: repr(content)[:25])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"a": NaN}',
+        '{"a": -Infinity}',
+        '{"a": 1, "a": 2}',
+        '{"a": {"b": 1, "b": 1}}',
+        "[]",
+        "1",
+        "",
+        '{"a": 1',
+        '{"a": ' + "[" * 20_000,
+        '{"a": ' + "1" * 5000 + "}",
+        b"\xff",
+        b"\x80\x04K\x01.",
+    ],
+    ids=lambda content: repr(content)[:25],
+)
 def test_what_is_not_strict_json_is_refused(file, content):
     content = content if isinstance(content, bytes) else content.encode()
     file.write_bytes(content)
@@ -142,12 +160,15 @@ def test_a_folder_with_anything_in_it_is_refused_with_both_ways_out(tmp_path):
         folder.create(tmp_path)
 
 
-@pytest.mark.parametrize(("place", "message"), [
-    ("file", "expected a folder, found a file"),
-    ("file/under", "Not a directory"),
-    ("/proc/minilte", "name a folder that can be written"),
-    ("a" * 300, "File name too long"),
-])
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("file", "expected a folder, found a file"),
+        ("file/under", "Not a directory"),
+        ("/proc/minilte", "name a folder that can be written"),
+        ("a" * 300, "File name too long"),
+    ],
+)
 def test_what_can_be_no_folder_is_refused_by_name(tmp_path, place, message):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=f"out .*{place}: .*{message}"):
@@ -160,13 +181,16 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         folder.create(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ('{"lr": 0}', "lr: expected a number above 0"),
-    ('{"lrr": 1}', "config.json: .*lrr"),
-    ('{"bias": 1}', "bias: expected true or false"),
-    ("[1]", "config.json: not the JSON"),
-    (None, "config.json: No such file"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"lr": 0}', "lr: expected a number above 0"),
+        ('{"lrr": 1}', "config.json: .*lrr"),
+        ('{"bias": 1}', "bias: expected true or false"),
+        ("[1]", "config.json: not the JSON"),
+        (None, "config.json: No such file"),
+    ],
+)
 def test_settings_that_are_none_are_refused(tmp_path, content, message):
     if content is not None:
         (tmp_path / "config.json").write_text(content)

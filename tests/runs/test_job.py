@@ -59,8 +59,12 @@ def test_a_run_stopped_again_and_again_is_the_run_that_never_stopped(tmp_path, k
 
 
 @settings(max_examples=10)
-@given(crashes=st.lists(st.integers(0, 12), max_size=3), every=st.integers(1, 5),
-       save_every=st.integers(0, 5), kind=st.sampled_from(list(tiny.KINDS)))
+@given(
+    crashes=st.lists(st.integers(0, 12), max_size=3),
+    every=st.integers(1, 5),
+    save_every=st.integers(0, 5),
+    kind=st.sampled_from(list(tiny.KINDS)),
+)
 def test_a_run_that_crashes_again_and_again_is_the_run_that_never_did(
     tmp_path_factory, crashes, every, save_every, kind
 ):
@@ -137,7 +141,12 @@ def test_the_folder_holds_what_the_design_says(tmp_path):
     assert [found.name for found in path.iterdir()] == ["config.json"]
     tiny.go_on(path)
     assert {found.name for found in path.iterdir()} == {
-        "config.json", "env.json", "metrics.jsonl", "ckpt", "final.safetensors", "summary.json",
+        "config.json",
+        "env.json",
+        "metrics.jsonl",
+        "ckpt",
+        "final.safetensors",
+        "summary.json",
     }
     assert json.loads((path / "config.json").read_text()) == job.as_read(tiny.config())
 
@@ -166,10 +175,16 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         job.settings(tmp_path, Solo())
 
 
-@pytest.mark.parametrize(("file", "content"), [
-    ("metrics.jsonl", "text\n"), ("metrics.jsonl", "{}\n"), ("env.json", "[]"), ("env.json", "{"),
-    ("metrics.jsonl", "\xff\n"),
-])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.jsonl", "text\n"),
+        ("metrics.jsonl", "{}\n"),
+        ("env.json", "[]"),
+        ("env.json", "{"),
+        ("metrics.jsonl", "\xff\n"),
+    ],
+)
 def test_a_damaged_file_of_the_folder_is_named(tmp_path, file, content):
     path = tiny.begin(tmp_path / "run")
     tiny.go_on(path, watch=tiny.stop_after(0))

@@ -31,19 +31,32 @@ def assert_drawn(folder, *names):
         assert xml.parse(folder / f"{name}.svg").getroot().tag.endswith("svg")
 
 
-@pytest.mark.parametrize(("records", "versus"), [
-    (RECORDS, []), (RECORDS, RECORDS[::2]), ([START], []), ([START], [START]),
-], ids=["alone", "baseline", "no-steps", "no-steps-of-both"])
+@pytest.mark.parametrize(
+    ("records", "versus"),
+    [
+        (RECORDS, []),
+        (RECORDS, RECORDS[::2]),
+        ([START], []),
+        ([START], [START]),
+    ],
+    ids=["alone", "baseline", "no-steps", "no-steps-of-both"],
+)
 def test_curves_are_drawn_for_any_records(tmp_path, records, versus):
     plots.loss(tmp_path / "plots", records, versus)
     plots.accuracy(tmp_path / "plots", records, versus)
     assert_drawn(tmp_path / "plots", "loss", "accuracy")
 
 
-@pytest.mark.parametrize(("change", "bounds"), [
-    (np.eye(3, 4), {}), (np.zeros((3, 4)), {}), (np.ones((1, 4)), {"layer1": 1}),
-    (np.ones((3, 4), "float32"), {"layer1": 1, "layer2": 9}),
-], ids=["full-rank", "nothing-moved", "one-row", "rank-1-in-float32"])
+@pytest.mark.parametrize(
+    ("change", "bounds"),
+    [
+        (np.eye(3, 4), {}),
+        (np.zeros((3, 4)), {}),
+        (np.ones((1, 4)), {"layer1": 1}),
+        (np.ones((3, 4), "float32"), {"layer1": 1, "layer2": 9}),
+    ],
+    ids=["full-rank", "nothing-moved", "one-row", "rank-1-in-float32"],
+)
 def test_a_spectrum_is_drawn_for_any_change_of_the_weights(tmp_path, change, bounds):
     plots.spectrum(tmp_path, {"layer1": change, "layer2": np.zeros((2, 2))}, bounds)
     assert_drawn(tmp_path, "spectrum")

@@ -33,8 +33,8 @@ def test_a_run_in_two_sittings_is_a_run_in_one(kind):
     records, states = everything(session)
     for i, state in enumerate(states[1:-1], 1):
         again, ended = everything(session, state)
-        assert [r.losses for r in again] == [r.losses for r in records[i + 1:]]
-        assert [(r.step, r.test_loss) for r in again] == [(r.step, r.test_loss) for r in records[i + 1:]]
+        assert [r.losses for r in again] == [r.losses for r in records[i + 1 :]]
+        assert [(r.step, r.test_loss) for r in again] == [(r.step, r.test_loss) for r in records[i + 1 :]]
         assert last_hash(session, ended) == last_hash(session, states)
 
 

@@ -8,8 +8,21 @@ from minilte.runs.session import Record, advance, first_state
 from minilte.runs.weights import sha256
 
 KEYS = {  # DESIGN 5 names the first; the others are what it means by them
-    "test_accuracy", "train_loss", "steps", "samples", "seconds", "samples_per_second", "bytes_sent",
-    "memory", "weights_sha256", "test_loss", "parameters", "inputs", "outputs", "classes", "versus",
+    "test_accuracy",
+    "train_loss",
+    "steps",
+    "samples",
+    "seconds",
+    "samples_per_second",
+    "bytes_sent",
+    "memory",
+    "weights_sha256",
+    "test_loss",
+    "parameters",
+    "inputs",
+    "outputs",
+    "classes",
+    "versus",
 }
 
 
@@ -45,8 +58,14 @@ def test_every_line_says_what_the_record_holds(tmp_path):
     versus = dict(test_accuracy=0.9, test_loss=1.5, train_loss=1.25)
     got = made()[3] | dict(test_accuracy=0.875, versus=versus)
     text = "\n".join(summary.summary_lines(tmp_path, got))
-    for words in ("87.50 %", f"{got['test_loss']:.4f} held out", "90.00 %, 1.5000 held out, 1.2500 training",
-                  got["weights_sha256"], "loss.png in", f"run folder      {tmp_path}"):
+    for words in (
+        "87.50 %",
+        f"{got['test_loss']:.4f} held out",
+        "90.00 %, 1.5000 held out, 1.2500 training",
+        got["weights_sha256"],
+        "loss.png in",
+        f"run folder      {tmp_path}",
+    ):
         assert words in text
 
 
@@ -69,12 +88,16 @@ def test_an_evaluation_reads_the_same_with_and_without_accuracy():
     assert summary.record_words(record._replace(test_accuracy=0.5)).endswith("2.5000  accuracy 50.00 %")
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({}, "lte on least-squares: 28 weights, 2 heads, rank 2, alpha 2048, merge every 2, 6 steps of 8"),
-    (dict(heads=1, head_ranks=(3,)), "1 head, rank 3, alpha 2048, merge every 2, 6 steps of 8"),
-    (dict(method="lora"), "lora on least-squares: 28 weights, 2 heads, rank 2, alpha 2048, 6 steps of 8"),
-    (dict(method="full"), "full on least-squares: 28 weights, 2 heads, 6 steps of 8"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "lte on least-squares: 28 weights, 2 heads, rank 2, alpha 2048, merge every 2, 6 steps of 8"),
+        (dict(heads=1, head_ranks=(3,)), "1 head, rank 3, alpha 2048, merge every 2, 6 steps of 8"),
+        (dict(method="lora"), "lora on least-squares: 28 weights, 2 heads, rank 2, alpha 2048, 6 steps of 8"),
+        (dict(method="full"), "full on least-squares: 28 weights, 2 heads, 6 steps of 8"),
+    ],
+    ids=str,
+)
 def test_a_run_is_described_by_what_its_method_uses(changes, words):
     session = tiny.session(**changes)
     assert summary.describe(session.config, session.parts).endswith(words)

@@ -59,8 +59,10 @@ def test_the_hash_is_of_the_bytes_in_the_order_of_the_layers_matrix_then_bias(we
 
 
 def test_the_hash_does_not_depend_on_how_memory_is_laid_out():
-    other = {name: type(layer)(*(np.asfortranarray(a).astype(a.dtype.newbyteorder(">")) for a in layer))
-             for name, layer in WEIGHTS.items()}
+    other = {
+        name: type(layer)(*(np.asfortranarray(a).astype(a.dtype.newbyteorder(">")) for a in layer))
+        for name, layer in WEIGHTS.items()
+    }
     assert sha256(other) == sha256(WEIGHTS)
 
 
@@ -91,14 +93,18 @@ def test_numbers_are_read_in_the_dtype_of_the_run(file):
     assert got["layer1"].W.tobytes() == WEIGHTS["layer1"].W.astype("float32").tobytes()
 
 
-@pytest.mark.parametrize(("name", "change", "message"), [
-    ("layer1.weight", None, "no tensor 'layer1.weight'; it holds .*layer1.bias"),
-    ("layer9.weight", np.zeros(2), "tensor 'layer9.weight' belongs to no layer"),
-    ("layer1.weight", np.zeros((3, 2)), r"layer1.weight has shape \(3, 2\), expected \(2, 3\)"),
-    ("layer1.bias", np.zeros(2, int), r"layer1.bias \(int64\) is not all finite numbers of float64"),
-    ("layer1.bias", np.array([0, np.nan]), "layer1.bias .* not all finite"),
-    ("layer2.bias", np.array([0, -np.inf]), "layer2.bias .* not all finite"),
-], ids=["missing", "extra", "shape", "whole-numbers", "nan", "inf"])
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("layer1.weight", None, "no tensor 'layer1.weight'; it holds .*layer1.bias"),
+        ("layer9.weight", np.zeros(2), "tensor 'layer9.weight' belongs to no layer"),
+        ("layer1.weight", np.zeros((3, 2)), r"layer1.weight has shape \(3, 2\), expected \(2, 3\)"),
+        ("layer1.bias", np.zeros(2, int), r"layer1.bias \(int64\) is not all finite numbers of float64"),
+        ("layer1.bias", np.array([0, np.nan]), "layer1.bias .* not all finite"),
+        ("layer2.bias", np.array([0, -np.inf]), "layer2.bias .* not all finite"),
+    ],
+    ids=["missing", "extra", "shape", "whole-numbers", "nan", "inf"],
+)
 def test_a_tensor_that_does_not_fit_is_named(file, name, change, message):
     named = tensors(WEIGHTS) | {name: change}
     save_file({key: array for key, array in named.items() if array is not None}, file)
@@ -135,9 +141,19 @@ class Planted:
         return os._exit, (3,)
 
 
-@pytest.mark.parametrize("content", [
-    b"no tensors at all", b"\xff" * 40, pickle.dumps(Planted()), npy(), zipped(), BYTES + b"\0", save({}),
-], ids=["text", "length-beyond-memory", "pickle", "npy", "zip", "one-byte-long", "no-tensors"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no tensors at all",
+        b"\xff" * 40,
+        pickle.dumps(Planted()),
+        npy(),
+        zipped(),
+        BYTES + b"\0",
+        save({}),
+    ],
+    ids=["text", "length-beyond-memory", "pickle", "npy", "zip", "one-byte-long", "no-tensors"],
+)
 def test_another_file_in_its_place_is_refused_and_nothing_in_it_is_run(file, content):
     file.write_bytes(content)
     refused(file)
