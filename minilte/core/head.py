@@ -53,7 +53,8 @@ def local_steps(
         params = seen(main.weights, head._replace(now=now, replica=replica), scales)
         loss, grads = models.loss_and_grads(task.net, params, x, y, share)
         grads = optim.clip(trained_grads(grads, (now, replica)), task.clip)
-        (now, replica), opt = task.optimizer.update((now, replica), grads, opt, task.rate(step))
+        mine = step > start  # from the second step on, the arrays are this loop's own
+        (now, replica), opt = task.optimizer.update((now, replica), grads, opt, task.rate(step), mine=mine)
         losses.append(loss)
     return head._replace(now=now, replica=replica, opt=opt, loss=sum(losses) / len(losses))
 

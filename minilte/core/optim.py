@@ -1,8 +1,9 @@
 """Optimizers as (init, update) pairs: state in, state out, over any tree.
 
     state = optimizer.init(params)
-    params, state = optimizer.update(params, grads, state, lr)
+    params, state = optimizer.update(params, grads, state, lr, mine=False)
 
+`mine` says that nobody else holds params and state: their memory may be used for the new ones.
 The gradient tree may hold more than the parameters (a frozen bias has a gradient nobody asks for): only the leaves
 of `params` are looked at.
 """
@@ -18,10 +19,10 @@ from minilte.core.types import Tree
 
 
 class Optimizer(NamedTuple):
-    """init(params) -> state; update(params, grads, state, lr) -> (params, state)."""
+    """init(params) -> state; update(params, grads, state, lr, mine=False) -> (params, state)."""
 
     init: Callable[[Tree], Tree]
-    update: Callable[[Tree, Tree, Tree, float], tuple[Tree, Tree]]
+    update: Callable[..., tuple[Tree, Tree]]
 
 
 class SGDState(NamedTuple):
@@ -52,7 +53,7 @@ def sgd(momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     def init(params):
         return SGDState(zeros(params) if momentum else None)
 
-    def update(params, grads, state, lr):
+    def update(params, grads, state, lr, mine=False):
         if weight_decay:
             grads = tree.map(lambda p, g: g + weight_decay * p, params, grads)
         if not momentum:
@@ -73,20 +74,47 @@ def adamw(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: f
     def init(params):
         return AdamState(np.zeros((), np.int64), zeros(params), zeros(params))
 
-    def update(params, grads, state, lr):
+    def update(params, grads, state, lr, mine=False):
         t = int(state.count) + 1
-        m = tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.m, grads)
-        # ((1 - b2) g) g and not (1 - b2) (g g): the square alone overflows earlier
-        v = tree.map(lambda v, g: b2 * v + ((1 - b2) * g) * g, state.v, grads)
-        rate, root = lr / (1 - b1**t), math.sqrt(1 - b2**t)
-        keep = 1 - lr * weight_decay
+        root = math.sqrt(1 - b2**t)
+        # m^ / (sqrt(v^) + eps) = root / (1 - b1^t) * m / (sqrt(v) + root eps)
+        rate, small, keep = lr * root / (1 - b1**t), root * eps, 1 - lr * weight_decay
 
-        def step(p, m, v):
-            return keep * p - rate * m / (np.sqrt(v) / root + eps)
+        def step(p, m, v, old_p, g, old_m, old_v, work):
+            np.multiply(old_m, b1, out=m)
+            m += np.multiply(g, 1 - b1, out=work)
+            # ((1 - b2) g) g and not (1 - b2) (g g): the square alone overflows earlier
+            np.multiply(old_v, b2, out=v)
+            v += np.multiply(np.multiply(g, 1 - b2, out=work), g, out=work)
+            np.add(np.sqrt(v, out=work), small, out=work)
+            np.multiply(np.divide(m, work, out=work), rate, out=work)
+            np.subtract(old_p if keep == 1 else np.multiply(old_p, keep, out=p), work, out=p)
 
-        return tree.map(step, params, m, v), AdamState(np.asarray(t), m, v)
+        old = (params, state.m, state.v)
+        new = old if mine else [tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), one) for one in old]
+        tree.map(in_chunks(step), *new, params, grads, state.m, state.v)
+        return new[0], AdamState(np.asarray(t), *new[1:])
 
     return Optimizer(init, update)
+
+
+CHUNK = 1 << 15  # numbers: eight float32 arrays of them are 1 MB, a core's second-level cache
+
+
+def in_chunks(f: Callable) -> Callable:
+    """f over stretches of its arguments that fit the cache, with a workspace as its last argument.
+
+    Element by element, so the numbers are those of one call over everything.
+    """
+
+    def run(*arrays):
+        flat = [array.reshape(-1) for array in arrays]
+        work = np.empty(min(CHUNK, flat[0].size), flat[0].dtype)
+        for start in range(0, flat[0].size, CHUNK):
+            part = [array[start : start + CHUNK] for array in flat]
+            f(*part, work[: part[0].size])
+
+    return run
 
 
 def norm(grads: Tree) -> float:

@@ -56,7 +56,7 @@ def by_part(adapters, replicas):
     def init(params):
         return adapters.init(params[0]), replicas.init(params[1])
 
-    def update(params, grads, state, lr):
+    def update(params, grads, state, lr, mine=False):
         now, a = adapters.update(params[0], grads[0], state[0], lr)
         replica, b = replicas.update(params[1], grads[1], state[1], lr)
         return (now, replica), (a, b)
@@ -72,7 +72,7 @@ def split_eps(case: Case, N: int):
 def split_decay(case: Case, N: int):
     """Coupled decay N lambda and rate eta / N for the adapters, lambda and eta for the replicas."""
     low = optimizer(case.optimizer, N * case.decay)
-    slow = type(low)(low.init, lambda params, grads, state, lr: low.update(params, grads, state, lr / N))
+    slow = type(low)(low.init, lambda params, grads, state, lr, mine=False: low.update(params, grads, state, lr / N))
     return by_part(slow, optimizer(case.optimizer, case.decay))
 
 

@@ -20,7 +20,7 @@ def rates(inner: Optimizer, of_A: float = 1.0, of_B: float = 1.0, of_replica: fl
     A move is linear in the rate, so p + k (p' - p) is the step at k times the rate.
     """
 
-    def update(params, grads, state, lr):
+    def update(params, grads, state, lr, mine=False):
         new, state = inner.update(params, grads, state, lr)
         by = factors(params, of_A, of_B, of_replica)
         return tree.map(lambda p, q, k: q if k == 1.0 else p + k * (q - p), params, new, by), state

@@ -115,6 +115,26 @@ def test_nothing_is_changed_in_place_and_dtypes_stay(name):
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("size", [5, optim.CHUNK, 2 * optim.CHUNK + 3])
+def test_a_step_in_place_and_in_chunks_has_the_bits_of_one_over_everything(name, size):
+    optimizer, draw = ALL[name](), stream(size, "check").standard_normal
+    p, g = {"a": draw(size).astype("f4")}, {"a": draw(size).astype("f4")}
+    whole, state = optimizer.update(p, g, optimizer.init(p), 0.1)
+    first, gradient = {"a": p["a"][:5]}, {"a": g["a"][:5]}
+    part = optimizer.update(first, gradient, optimizer.init(first), 0.1)[0]["a"]
+    own, own_state = optimizer.update(tree.map(np.copy, p), g, optimizer.init(p), 0.1, mine=True)
+    assert np.array_equal(own["a"], whole["a"]) and np.array_equal(part, whole["a"][:5])
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(state), tree.leaves(own_state), strict=True))
+
+
+def test_parameters_in_any_memory_order_are_written():
+    p = {"a": np.asfortranarray(stream(0, "check").standard_normal((3, 4)))}
+    a = optim.adamw().update(p, p, optim.adamw().init(p), 0.1)[0]["a"]
+    c = {"a": np.ascontiguousarray(p["a"])}
+    assert np.array_equal(a, optim.adamw().update(c, c, optim.adamw().init(c), 0.1)[0]["a"])
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_only_the_leaves_of_the_parameters_are_looked_at(name):
     optimizer, more = ALL[name](), {**grads(0), "b": (grads(0)["b"][0], np.ones(7))}
     a = optimizer.update(params(), grads(0), optimizer.init(params()), 0.1)[0]
