@@ -47,7 +47,7 @@ def data_parallel(task: Task, trainee: Trainee) -> Method:
         loss, grads = models.loss_and_grads(task.net, trainee.params(main.trained), x, y, share)
         return worker._replace(grads=trainee.grads(grads, main.trained), loss=loss)
 
-    def merge(main, grads, step):
+    def merge(main, grads, step, _):
         grads = optim.clip(grads, task.clip)
         return Shared(*task.optimizer.update(main.trained, grads, main.opt, task.rate(step - 1)))
 

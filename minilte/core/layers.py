@@ -41,29 +41,38 @@ def lora(x: Array, W: Array, c: Array | None, s: float, now: Adapter, then: Adap
 
     Shapes: (b,n),(m,n),(m),(),((r,n),(m,r)),((r,n),(m,r))->(b,m). `then` holds V = B' A' as factors; None is V = 0.
     The difference is taken between factors, B A - B' A' = [B - B', B'] [A; A - A'], not between two products:
-    near a merge those almost cancel, and right after one this form gives exactly zero (law L10).
+    near a merge those almost cancel, and right after one this form gives exactly zero (law L10), so that the first
+    step of a round needs no adapter term in y or dx.
     """
-    A, B = now if then is None else change(now, then)
-    h = x @ A.T  # (b, r) or (b, 2r); the first r columns are x A^T
+    moved = now if then is None else None if unmoved(now, then) else change(now, then)
+    h = x @ (moved or now).A.T  # (b, r) or (b, 2r); the first r columns are x A^T
     y = x @ W.T
-    y += (s * h) @ B.T
+    if moved:
+        y += (s * h) @ moved.B.T
     if c is not None:
         y += c
-    return y, (x, h, W, c, s, now, A, B)
+    return y, (x, h, W, c, s, now, moved)
 
 
 def lora_back(dy: Array, cache, wrt_x: bool = True):
     """dx, None (W is frozen), dc, None (s), Adapter(dA, dB), None (V is a constant)."""
-    x, h, W, c, s, now, A, B = cache
+    x, h, W, c, s, now, moved = cache
     r = len(now.A)
-    u = s * (dy @ B)  # (b, r) or (b, 2r)
+    u = s * (dy @ (moved or now).B)  # (b, r) or (b, 2r)
     # forward: y = x W^T + c + s (x A^T) B^T - s (x A'^T) B'^T
-    dx = dy @ W + u @ A if wrt_x else None
+    dx = dy @ W if wrt_x else None
+    if wrt_x and moved:
+        dx += u @ moved.A
     dB = s * (rows(dy).T @ rows(h)[:, :r])
     # forward: the columns of [B - B', B'] add up to B, so s dy B is the sum of both halves of u
     dA = rows(u if u.shape[-1] == r else u[..., :r] + u[..., r:]).T @ rows(x)
     dc = None if c is None else rows(dy).sum(axis=0)
     return dx, None, dc, None, Adapter(dA, dB), None
+
+
+def unmoved(now: Adapter, then: Adapter) -> bool:
+    """Are the factors those of the last merge? Then their change is zero and need not be multiplied out."""
+    return now is then or (np.array_equal(now.B, then.B) and np.array_equal(now.A, then.A))
 
 
 def change(now: Adapter, then: Adapter) -> Adapter:

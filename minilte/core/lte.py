@@ -7,6 +7,7 @@ choices of parts for the same loop (`minilte.baselines`). Source: Huh et al. 202
 from collections.abc import Sequence
 
 from minilte.core import tree
+from minilte.core.errors import BadInput
 from minilte.core.head import local_steps, replica_of, reset
 from minilte.core.lora import Plan, refuse_dead
 from minilte.core.merge import MEAN, shares
@@ -22,10 +23,13 @@ def rounds(method: Method, comm: Comm, main: Tree, heads: Sequence[Tree], steps:
         stop = min(start - start % method.every + method.every, steps)
         heads = comm.each(lambda head: method.local(main, head, start, stop), heads)  # T local steps, no talk
         sent, losses = method.exchange(comm, heads)  # what travels, in head order
-        main = method.merge(main, sent, stop)  # W <- W + sum_n w_n s_n (B_n A_n - V_n)
+        main = method.merge(main, sent, stop, comm.each)  # W <- W + sum_n w_n s_n (B_n A_n - V_n)
         heads = [method.restart(main, head, stop) for head in heads]  # V_n <- B_n A_n, or a reset
         start = stop
         yield Round(stop, main, heads, losses)
+
+
+RESETS, REDUCTIONS, REPLICAS = ("none", "b", "ab"), ("shard", "batch"), ("average", "frozen")
 
 
 def lte(
@@ -43,8 +47,12 @@ def lte(
 
     reset_mode: "none" (V_n <- B_n A_n), "b" or "ab". reduction: "shard", each head's loss is the mean over its own
     shard, or "batch", its part of the whole batch's mean. replicas: "average" or "frozen". w: the heads' shares in a
-    merge, 1/N each by default. rule: how factors become a change of the main weights. Raises BadInput for shares that do not sum to one.
+    merge, 1/N each by default. rule: how factors become a change of the main weights. Raises BadInput for an unknown
+    word, or shares that do not sum to one.
     """
+    for word, known in ((reset_mode, RESETS), (reduction, REDUCTIONS), (replicas, REPLICAS)):
+        if word not in known:
+            raise BadInput(f"lte: expected one of {', '.join(known)}, got {word!r}")
     heads = len(plan.ranks)
     w = shares(heads, w)
     adapted = plan.ranks[0]
@@ -64,8 +72,8 @@ def lte(
     def exchange(comm: Comm, heads):
         return comm.gather([Sent(head.now, head.replica) for head in heads], like, [head.loss for head in heads])
 
-    def merge(main, sent, _):
-        weights, state = rule.merge(main.rule, main.weights, sent, main.then, plan.scales, w)
+    def merge(main, sent, _, each):
+        weights, state = rule.merge(main.rule, main.weights, sent, main.then, plan.scales, w, each)
         then = tuple(head.now for head in sent) if reset_mode == "none" else None
         return Main(weights, then, state)
 

@@ -1,6 +1,8 @@
 """The merge: many low-rank changes become one change of the main weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from minilte.core import tree
 from minilte.core.errors import BadInput
@@ -16,6 +18,7 @@ def merged(
     then: Sequence[Adapters] | None,
     scales: Sequence[dict[str, float]],
     w: Sequence[float],
+    each: Callable = map,
 ) -> Weights:
     """W <- W + sum_n w_n s_n (B_n A_n - V_n) in every adapted layer; replicas are averaged with the same w_n.
 
@@ -29,7 +32,7 @@ def merged(
             for n, head in enumerate(sent)
         ]
         total = stack(moves, [w_n * s[name] for w_n, s in zip(w, scales, strict=True)])
-        layers[name] = layers[name]._replace(W=plus_product(weights[name].W, total.B, total.A))
+        layers[name] = layers[name]._replace(W=plus_product(weights[name].W, total.B, total.A, each))
     return layers
 
 
@@ -48,10 +51,19 @@ def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:
     return w
 
 
-def plus_product(W: Array, B: Array, A: Array) -> Array:
-    """W + B A, as a new array.    (m,n),(m,R),(R,n)->(m,n)"""
-    new = B @ A
-    new += W
+ROWS = 256  # of a block of the product; fixed, so that the bits do not depend on who computes which block
+
+
+def plus_product(W: Array, B: Array, A: Array, each: Callable = map) -> Array:
+    """W + B A, as a new array, block of rows by block of rows; `each` maps over the blocks.    (m,n),(m,R),(R,n)->(m,n)"""
+    new = np.empty_like(W)
+
+    def block(start):
+        rows = slice(start, start + ROWS)
+        np.matmul(B[rows], A, out=new[rows])
+        new[rows] += W[rows]
+
+    list(each(block, range(0, len(W), ROWS)))
     return new
 
 

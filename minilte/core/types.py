@@ -80,7 +80,8 @@ Batch = Callable[[int, int], tuple[Array, Array]]  # (head, step) -> x (b_n, n),
 class Rule(NamedTuple):
     """A way to merge, as a pair like an optimizer: state in, state out.
 
-    merge(state, weights, sent, then, scales, w) -> (weights, state); `sent`, `then` and `scales` are in head order.
+    merge(state, weights, sent, then, scales, w, each) -> (weights, state); `sent`, `then` and `scales` are in head
+    order, and each(f, items) maps over parts of the work, on several threads where there are some.
     """
 
     init: Callable[[Weights], Tree]
@@ -112,7 +113,7 @@ class Method(NamedTuple):
     exchange: Callable[
         ["Comm", Sequence[Tree]], tuple[Tree, list[float]]
     ]  # -> (what all get, losses of all heads)
-    merge: Callable[[Tree, Tree, int], Tree]  # (main, sent, step) -> main
+    merge: Callable[[Tree, Tree, int, Callable], Tree]  # (main, sent, step, each) -> main
     restart: Callable[[Tree, Tree, int], Tree]  # (main, head, step) -> head
     params: Callable[[Tree], dict]  # main -> the network's parameters, to evaluate
     dense: Callable[[Tree], Weights]  # main -> one dense matrix a layer, to save

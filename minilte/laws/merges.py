@@ -67,7 +67,7 @@ def skipping(case, variant):
         sent = [Sent(everyone[n].now, {}) for n in there]
         pick = lambda values: [values[n] for n in there]  # noqa: E731
         weights, rule = variant.rule.merge(
-            main.rule, main.weights, sent, pick(main.then), pick(world.plan.scales), pick(w)
+            main.rule, main.weights, sent, pick(main.then), pick(world.plan.scales), pick(w), map
         )
         then = tuple(everyone[n].now if n in there else main.then[n] for n in range(case.heads))
         main = Main(weights, then, rule)
@@ -124,7 +124,7 @@ def memory_of_a_merge(case, variant):
     tracemalloc.start()
     try:
         variant.rule.merge(
-            variant.rule.init(world.task.weights), world.task.weights, sent, None, world.plan.scales, w
+            variant.rule.init(world.task.weights), world.task.weights, sent, None, world.plan.scales, w, map
         )
         return tracemalloc.get_traced_memory()[1] / (8 * case.widths[0] * case.widths[1])
     finally:
@@ -146,7 +146,7 @@ def a_single_head_is_kept(case, variant):
     main, head = method.begin(), method.enter(0)
     head = method.local(main, head, 0, case.steps)
     before, _ = models.forward(world.task.net, seen(main.weights, head, world.plan.scales[0]), x)
-    main = method.merge(main, [Sent(head.now, head.replica)], case.steps)
+    main = method.merge(main, [Sent(head.now, head.replica)], case.steps, map)
     after, _ = models.forward(world.task.net, main.weights, x)
     return gap(after, before)
 
@@ -214,7 +214,7 @@ def mean_of_heads(case, variant):
     ]
     w = np.arange(1.0, case.heads + 1) / (case.heads * (case.heads + 1) / 2)
     sent = [Sent(head.now, head.replica) for head in everyone]
-    new, _ = variant.rule.merge(main.rule, main.weights, sent, main.then, plan.scales, list(w))
+    new, _ = variant.rule.merge(main.rule, main.weights, sent, main.then, plan.scales, list(w), map)
     own = [dense(head.now, plan.scales[head.index]) for head in everyone]
     effective = [
         {"layer1": Linear(main.weights["layer1"].W + own[n]["layer1"], head.replica["layer1"].c)}

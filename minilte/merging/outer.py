@@ -18,9 +18,9 @@ def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN) -> Rule:
     def init(weights):
         return (rule.init(weights), tree.map(lambda leaf: 0 * leaf, weights) if momentum else None)
 
-    def merge(state, weights, *sent):
+    def merge(state, weights, *work):
         inner, buf = state
-        goal, inner = rule.merge(inner, weights, *sent)
+        goal, inner = rule.merge(inner, weights, *work)
         d = tree.map(lambda now, goal: now - goal, weights, goal)
         if momentum:
             buf = tree.map(lambda b, d: momentum * b + d, buf, d)

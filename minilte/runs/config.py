@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from minilte.core.errors import BadInput
 from minilte.core.layers import ACTIVATIONS
 from minilte.core.lora import INITS
+from minilte.core.lte import REDUCTIONS, REPLICAS, RESETS
 from minilte.core.schedules import SHAPES
 
 LARGEST_SCALE = 1e6  # of an adapter; the paper's largest alpha at rank 1 is 8192
@@ -66,13 +67,13 @@ class Config:
         "own", "each head its block of the batch, or all the whole batch", choices=("own", "same")
     )
     merge_every: int = knob(10, "T, local steps between merges (lte)", least=1, most=MOST)
-    reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
+    reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=RESETS)
     reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
     loss_reduction: str = knob(
-        "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=("shard", "batch")
+        "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=REDUCTIONS
     )
     replicas: str = knob(
-        "average", "biases and norms: trained and averaged at merges, or frozen", choices=("average", "frozen")
+        "average", "biases and norms: trained and averaged at merges, or frozen", choices=REPLICAS
     )
     # optimisation
     optimizer: str = knob("adamw", "of every head", choices=("adamw", "sgd"))

@@ -57,6 +57,30 @@ def test_small_gradients_are_compared_on_the_scale_of_the_floor():
     assert gradient_error(f, lambda dy, _: 0 * dy, (ARGS[0],)) < 1e-5  # an error of 1e-9 over 1e-3
 
 
+def test_large_gradients_are_compared_relatively():
+    f = lambda x: (1e6 * x, None)  # noqa: E731
+    error = gradient_error(f, lambda dy, _: (1e6 + 1) * dy, (ARGS[0],), method="complex")
+    assert error == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_what_is_not_a_floating_point_array_is_not_checked_and_an_empty_one_is_right():
+    pick = lambda x, labels: (x[labels], (x, labels))  # noqa: E731
+
+    def back(dy, cache):
+        x, labels = cache
+        dx = np.zeros_like(x)
+        np.add.at(dx, labels, dy)
+        return dx, None
+
+    assert gradient_error(pick, back, (ARGS[0], np.array([2, 0]))) < 1e-9
+    assert gradient_error(lambda x: (x, None), lambda dy, _: dy, (np.empty((0, 3)),)) == 0
+
+
+def test_the_seed_is_0_unless_given():
+    wrong = planted(BUGS["permuted rows"])
+    assert gradient_error(layers.linear, wrong, ARGS) == gradient_error(layers.linear, wrong, ARGS, 0)
+
+
 def test_another_seed_is_another_upstream_gradient():
     wrong = planted(BUGS["permuted rows"])
     assert gradient_error(layers.linear, wrong, ARGS, 1) != gradient_error(layers.linear, wrong, ARGS, 2)

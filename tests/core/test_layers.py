@@ -1,6 +1,7 @@
 """Every backward pair is the derivative of its forward, for any shape and a random upstream gradient."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -60,6 +61,22 @@ def test_a_merge_changes_nothing_for_the_head_that_was_merged_alone(seed, lead, 
     assert np.array_equal(layers.lora(x, W, c, s, now, now)[0], layers.linear(x, W, c)[0])  # exactly (law L10)
 
 
+@given(seeds, leading, axes, axes, axes, st.booleans())
+def test_leaving_out_a_change_of_zero_changes_nothing_but_rounding(seed, lead, m, n, r, same_object):
+    args = x, W, c, s, now, _ = head_layer(seed, lead, m, n, r)
+    then = now if same_object else Adapter(now.A.copy(), now.B.copy())
+    short, long = layers.lora(*args[:5], then), None
+    with mock.patch.object(layers, "unmoved", lambda now, then: False):
+        long = layers.lora(*args[:5], then)
+    assert short[1][-1] is None and long[1][-1] is not None  # the path, and the way round it
+    dy = normal(seed, *lead, m, i=9)
+    grads, plain = layers.lora_back(dy, short[1]), layers.lora_back(dy, long[1])
+    for a, b in zip(tree.leaves((short[0], grads)), tree.leaves((long[0], plain)), strict=True):
+        # 1e-13: a product with zero columns beside it may be summed in another order; y is the same bits
+        np.testing.assert_allclose(a, b, atol=1e-13 * (1 + np.abs(b).max()))
+    assert np.array_equal(short[0], long[0])
+
+
 @given(seeds, axes, axes, axes)
 def test_the_gradient_of_A_is_zero_while_B_is_zero(seed, m, n, r):
     x, W, c, s, now, _ = head_layer(seed, (3,), m, n, r)
@@ -74,6 +91,15 @@ def test_activations(name, seed, lead, n):
     x = normal(seed, *lead, n)
     x += 0.01 * np.sign(x)  # away from the kink of relu at 0
     assert_pair(*layers.ACTIVATIONS[name], (x,))
+
+
+def test_without_a_bias_there_is_no_gradient_of_one():
+    x, W, _, s, now, _ = head_layer(1, (3,), 2, 4, 2)
+    y, cache = layers.linear(x, W, None)
+    assert layers.linear_back(y, cache)[2] is None
+    assert layers.lora_back(y, layers.lora(x, W, None, s, now, None)[1])[2] is None
+    y, cache = layers.layer_norm(x)
+    assert layers.layer_norm_back(y, cache)[1:] == (None, None)
 
 
 def test_activations_have_the_values_of_their_formulas():

@@ -1,9 +1,11 @@
 """The loop of Algorithm 1: rounds, continuation, what it leaves alone. What it computes is tested by the laws."""
 
 import numpy as np
+import pytest
 from support import RANKS, SEED, STEPS, Alone, as_lists, make_plan, make_task, trajectory
 
-from minilte.core import lora, lte, optim
+from minilte.core import lora, lte, optim, tree
+from minilte.core.errors import BadInput
 from minilte.core.types import Rule
 
 
@@ -25,6 +27,24 @@ def test_a_round_carries_the_losses_of_all_heads_and_a_rule_its_state():
     assert [done.main.rule["merges"] for done in rounds] == [1, 2, 3]
     assert all(done.losses == [head.loss for head in done.heads] and len(done.losses) == 3 for done in rounds)
     assert method.params(rounds[-1].main) is method.dense(rounds[-1].main) is rounds[-1].main.weights
+
+
+@pytest.mark.parametrize("setting", [dict(reset_mode="B"), dict(reduction="mean"), dict(replicas="none")])
+def test_unknown_words_are_refused(setting):
+    task, _ = make_task(optim.sgd(), 0.05)
+    with pytest.raises(BadInput, match="expected one of"):
+        lte.lte(task, make_plan(task), **setting)
+
+
+def test_the_state_has_the_same_structure_from_the_start():
+    task, _ = make_task(optim.sgd(), 0.05)
+    for mode in lte.RESETS:
+        method, comm = lte.lte(task, make_plan(task), reset_mode=mode), Alone(len(RANKS))
+        main, heads = method.begin(), [method.enter(n) for n in comm.mine]
+        *_, last = lte.rounds(method, comm, main, heads, 20)
+        for before, after in ((main, last.main), (heads[1], last.heads[1])):
+            assert [path for path, _ in tree.named(before)] == [path for path, _ in tree.named(after)]
+        assert all(not leaf.any() for leaf in tree.leaves(main.then))  # V = 0
 
 
 def test_a_round_that_begins_between_merges_ends_at_the_next():

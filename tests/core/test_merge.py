@@ -77,6 +77,12 @@ def test_every_head_needs_a_share_and_a_scale():
             merged(*few)
 
 
+def test_a_mean_needs_a_share_for_every_tree():
+    for w in ([0.5], [0.5, 0.25, 0.25]):
+        with pytest.raises(ValueError):
+            mean([np.ones(2), np.ones(2)], w)
+
+
 def test_shares_are_even_unless_given():
     assert shares(4) == [0.25] * 4 and shares(2, [0.75, 0.25]) == [0.75, 0.25]
 

@@ -67,7 +67,7 @@ def test_a_counterexample_is_code_that_shows_the_error():
 
     doubled = Rule(
         lambda weights: None,
-        lambda state, W, sent, then, s, w: (merged(W, sent, then, s, [2 * x for x in w]), state),
+        lambda state, W, sent, then, s, w, each: (merged(W, sent, then, s, [2 * x for x in w]), state),
     )
     verdict = try_law(LAWS["L13"], variant=Variant(doubled))
     assert not verdict.holds and verdict.worst_error > 1e-3

@@ -55,7 +55,7 @@ def test_a_reset_that_leaves_V_in_place_erases_earlier_progress(monkeypatch):
         kept[head.index] = head.now
         return right(task, head, how, fresh, optimizer)._replace(then=head.now)
 
-    def merge_with_it(state, weights, sent, then, scales, w):
+    def merge_with_it(state, weights, sent, then, scales, w, each):
         return merged(weights, sent, [kept[n] for n in range(len(sent))] if kept else None, scales, w), state
 
     monkeypatch.setattr(lte, "reset", leaves_V)
@@ -101,7 +101,7 @@ def test_a_loss_over_the_whole_batch_makes_every_head_gradient_one_Nth():
 def test_a_first_merge_without_the_scale_is_seen():
     world = build(CASE)
 
-    def first_without(state, weights, sent, then, scales, w):
+    def first_without(state, weights, sent, then, scales, w, each):
         bare = scales if state["merges"] else [dict.fromkeys(one, 1.0) for one in scales]
         return merged(weights, sent, then, bare, w), {"merges": state["merges"] + 1}
 
@@ -113,7 +113,7 @@ def test_a_first_merge_without_the_scale_is_seen():
 
 def test_reset_less_merging_without_V_counts_twice():
     world = build(CASE)
-    twice = Rule(lambda weights: None, lambda state, W, sent, then, s, w: (merged(W, sent, None, s, w), state))
+    twice = Rule(lambda weights: None, lambda state, W, sent, then, s, w, each: (merged(W, sent, None, s, w), state))
     start = matrices(world.task.weights)
     far = lambda weights: max(np.abs(W - start[name]).max() for name, W in matrices(weights).items())  # noqa: E731
     assert far(end(world, Variant(twice))) > 2 * far(end(world))  # every merge adds all earlier progress again

@@ -18,7 +18,7 @@ from minilte.runs import checkpoint
 
 def rule(wrong):
     """A rule without state from merge(weights, sent, then, scales, w)."""
-    return Rule(lambda weights: None, lambda state, *args: (wrong(*args), state))
+    return Rule(lambda weights: None, lambda state, *args: (wrong(*args[:5]), state))
 
 
 def noisy(weights, sent, then, scales, w):
