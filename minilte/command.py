@@ -74,9 +74,7 @@ def say(line: str) -> None:
 
 def first_of_job() -> bool:
     """Is this process rank 0, as far as a launcher says? For --help, which must not touch MPI."""
-    told = (
-        os.environ[name] for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if name in os.environ
-    )
+    told = (os.environ[name] for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if name in os.environ)
     return next(told, "0") == "0"
 
 

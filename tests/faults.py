@@ -167,8 +167,7 @@ FAULTS = {
         for text, words in CONFIGS.items()
     },
     **{
-        f"csv {text[-9:]!r}": Fault(["--data=t.csv"], [words], write("t.csv", text))
-        for text, words in TABLES.items()
+        f"csv {text[-9:]!r}": Fault(["--data=t.csv"], [words], write("t.csv", text)) for text, words in TABLES.items()
     },
     **{
         f"npz {name}": Fault(["--data=t.npz"], [words], lambda arrays=arrays: np.savez("t.npz", **arrays))

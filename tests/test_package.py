@@ -34,9 +34,7 @@ def test_sdist_and_wheel_carry_the_data_and_the_licences(built):
     wheel = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     sdist = tarfile.open(next(built.glob("*.tar.gz"))).getnames()
     data = [
-        f"fashion_mini/{path.name}"
-        for path in (ROOT / "minilte/data/fashion_mini").iterdir()
-        if path.suffix == ".gz"
+        f"fashion_mini/{path.name}" for path in (ROOT / "minilte/data/fashion_mini").iterdir() if path.suffix == ".gz"
     ]
     assert len(data) == 4
     for name in [*data, "fashion_mini/LICENSE"]:
@@ -49,7 +47,9 @@ def test_the_wheel_trains_elsewhere(built, tmp_path):
     place, work = tmp_path / "site", tmp_path / "work dir"
     work.mkdir()
     zipfile.ZipFile(next(built.glob("*.whl"))).extractall(place)  # a pure wheel: to unpack it is to install it
-    code = "import minilte, sys; from minilte.train import main; print(minilte.__file__); sys.exit(main(sys.argv[1:]))"
+    code = (
+        "import minilte, sys; from minilte.train import main; print(minilte.__file__); sys.exit(main(sys.argv[1:]))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, "--steps", "2", "--merge-every", "1", "--batch", "64", "--out", "run"],
         cwd=work,

@@ -63,14 +63,7 @@ def shapes(size: Size) -> list[tuple[int, int, int, float]]:
     products = []
     for i, (n, m) in enumerate(zip(size.widths, size.widths[1:])):
         k = min(r, m, n)
-        products += [
-            (b, n, m, N),
-            (b, n, 2 * k, N),
-            (b, 2 * k, m, N),
-            (b, m, 2 * k, N),
-            (k, b, n, N),
-            (m, b, k, N),
-        ]
+        products += [(b, n, m, N), (b, n, 2 * k, N), (b, 2 * k, m, N), (b, m, 2 * k, N), (k, b, n, N), (m, b, k, N)]
         products += [(b, m, n, N), (b, 2 * k, n, N)] if i else []
         products += [(m, 2 * k * N, n, 1 / size.every)]
     return products

@@ -26,9 +26,7 @@ def connect():
     """
     ranks, launcher = promised()
     if ranks > (os.cpu_count() or 1):
-        os.environ.setdefault(
-            "MPIR_CVAR_ENABLE_HEAVY_YIELD", "1"
-        )  # idle ranks must not eat the cores of busy ones
+        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")  # idle ranks must not eat the cores of busy ones
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as trouble:  # no mpi4py; or mpi4py without a library

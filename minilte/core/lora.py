@@ -162,6 +162,4 @@ def refuse_dead(adapters: Adapters) -> None:
     """A = B = 0 has zero gradient for ever (law L7). Raises BadInput."""
     for name, adapter in adapters.items():
         if not (adapter.A.any() or adapter.B.any()):
-            raise BadInput(
-                f"adapter of {name}: A and B are both zero, so no gradient ever moves them; draw A anew"
-            )
+            raise BadInput(f"adapter of {name}: A and B are both zero, so no gradient ever moves them; draw A anew")

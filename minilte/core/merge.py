@@ -28,8 +28,7 @@ def merged(
     layers = overlay(weights, mean([head.replica for head in sent], w))
     for name in sent[0].now:
         moves = [
-            head.now[name] if then is None else change(head.now[name], then[n][name])
-            for n, head in enumerate(sent)
+            head.now[name] if then is None else change(head.now[name], then[n][name]) for n, head in enumerate(sent)
         ]
         total = stack(moves, [w_n * s[name] for w_n, s in zip(w, scales, strict=True)])
         layers[name] = layers[name]._replace(W=plus_product(weights[name].W, total.B, total.A, each))

@@ -110,9 +110,7 @@ class Method(NamedTuple):
     begin: Callable[[], Tree]  # () -> main
     enter: Callable[[int], Tree]  # index -> head
     local: Callable[[Tree, Tree, int, int], Tree]  # (main, head, start, stop) -> head, with its loss
-    exchange: Callable[
-        ["Comm", Sequence[Tree]], tuple[Tree, list[float]]
-    ]  # -> (what all get, losses of all heads)
+    exchange: Callable[["Comm", Sequence[Tree]], tuple[Tree, list[float]]]  # -> (what all get, losses of all heads)
     merge: Callable[[Tree, Tree, int, Callable], Tree]  # (main, sent, step, each) -> main
     restart: Callable[[Tree, Tree, int], Tree]  # (main, head, step) -> head
     params: Callable[[Tree], dict]  # main -> the network's parameters, to evaluate

@@ -129,9 +129,7 @@ def _finite(values: Array, where: str) -> None:
     good = np.isfinite(values)
     if not good.all():
         place = tuple(int(i) for i in np.argwhere(~good)[0])
-        raise BadInput(
-            f"{where}{list(place)} is {values[place]}, expected a finite number: mend it or drop the row"
-        )
+        raise BadInput(f"{where}{list(place)} is {values[place]}, expected a finite number: mend it or drop the row")
 
 
 def _in_range(labels: Array, classes: int, where: str) -> None:

@@ -36,16 +36,13 @@ def read_folder(folder: str, classes: int | None = None) -> Dataset:
     x_test, y_test = _pair(test_images, test_labels)
     if x_test.shape[1:] != x_train.shape[1:]:
         raise BadInput(
-            f"{shown(test_images)}: images of {x_test.shape[1:]} pixels, expected"
-            f" {x_train.shape[1:]} as in training"
+            f"{shown(test_images)}: images of {x_test.shape[1:]} pixels, expected {x_train.shape[1:]} as in training"
         )
     classes = classes or max(2, int(y_train.max()) + 1)
     for path, labels in ((train_labels, y_train), (test_labels, y_test)):
         if labels.max() >= classes:
             first = int(np.argmax(labels >= classes))
-            raise BadInput(
-                f"{shown(path)}: label {labels[first]} at position {first}, expected 0 to {classes - 1}"
-            )
+            raise BadInput(f"{shown(path)}: label {labels[first]} at position {first}, expected 0 to {classes - 1}")
     name = os.path.basename(os.path.abspath(folder))
     return checked(Dataset(_flat(x_train), y_train, _flat(x_test), y_test, classes, name), shown(folder))
 

@@ -101,8 +101,5 @@ def _hold_out(data: Dataset, seed: int, where: str) -> Dataset:
     order = stream(seed, "split").permutation(rows)
     test, train = (np.sort(part) for part in np.split(order, [max(1, rows // 5)]))
     return data._replace(
-        x_train=data.x_train[train],
-        y_train=data.y_train[train],
-        x_test=data.x_train[test],
-        y_test=data.y_train[test],
+        x_train=data.x_train[train], y_train=data.y_train[train], x_test=data.x_train[test], y_test=data.y_train[test]
     )

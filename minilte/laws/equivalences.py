@@ -99,9 +99,7 @@ def mhlora_by_share(case, variant):
     task = world.task._replace(shares=tuple(w))
     method = World(case, task, world.plan).method(variant, reduction="batch", w=list(w), replicas="frozen")
     scales = tuple({name: N * w_n * s for name, s in head.items()} for w_n, head in zip(w, world.plan.scales))
-    return same_path(
-        method, data_parallel.mhlora(task, world.plan._replace(scales=scales), "frozen"), N, case.steps
-    )
+    return same_path(method, data_parallel.mhlora(task, world.plan._replace(scales=scales), "frozen"), N, case.steps)
 
 
 def reset_against_mhlora(case: Case) -> float:
@@ -186,9 +184,7 @@ def dense_path(case: Case, world: World, by: list[float]):
     "L4-mean",
     "Full-rank recovery in the mean",
     "A drawn afresh with rows of mean squared norm c^2: a merged step is full-rank SGD with rate eta s^2 c^2 r / n in the mean",
-    lambda: cases(
-        ranks=heads(3, 2), widths=networks(3, 4, 2), optimizer="sgd", decay=0.0, data="same", bias=False
-    ),
+    lambda: cases(ranks=heads(3, 2), widths=networks(3, 4, 2), optimizer="sgd", decay=0.0, data="same", bias=False),
     6.0,
     "in standard errors of a mean over 300 draws; chance passes 6 once in 10^8 numbers",
 )
@@ -208,9 +204,7 @@ def full_rank_in_mean(case, variant):
     for (name, layer), (G, _) in zip(world.task.weights.items(), grads):
         n, sample = layer.W.shape[1], np.array([step[name] for step in steps])
         rate = (
-            np.mean(
-                [world.plan.scales[k][name] ** 2 * lora.layer_rank(r, layer.W) for k, r in enumerate(case.ranks)]
-            )
+            np.mean([world.plan.scales[k][name] ** 2 * lora.layer_rank(r, layer.W) for k, r in enumerate(case.ranks)])
             / n
         )
         off = sample.mean(axis=0) + world.task.rate(0) * rate * G
@@ -235,8 +229,7 @@ def data_parallel_is_one_worker(case, variant):
     many = world.task._replace(batch=batch, shares=tuple(size / sum(sizes) for size in sizes), clip=0.1)
     one = many._replace(batch=whole(many, N), shares=(1.0,))
     return apart(
-        weights_along(data_parallel.full(many), N, case.steps),
-        weights_along(data_parallel.full(one), 1, case.steps),
+        weights_along(data_parallel.full(many), N, case.steps), weights_along(data_parallel.full(one), 1, case.steps)
     )
 
 
@@ -318,9 +311,7 @@ def follows_the_oracle(case, variant):
 def dense_settings(world: World) -> oracle.Settings:
     """The case's optimizer and merging, in the oracle's words."""
     case = world.case
-    kind, momentum = (
-        ("adamw", 0.0) if case.optimizer == "adamw" else ("sgd", 0.0 if case.optimizer == "sgd" else 0.9)
-    )
+    kind, momentum = ("adamw", 0.0) if case.optimizer == "adamw" else ("sgd", 0.0 if case.optimizer == "sgd" else 0.9)
     return oracle.Settings(
         world.task.rate,
         case.activation,

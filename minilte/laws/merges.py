@@ -20,9 +20,7 @@ ROUNDING = "rounding of at most a few hundred operations on numbers of size 1 to
 def telescoped(weights, plan, w, now) -> dict:
     """W_0 + sum_n w_n s_n V_n for every layer."""
     moved = [dense(head, scales) for head, scales in zip(now, plan.scales)]
-    return {
-        name: W + sum(w_n * moved[n][name] for n, w_n in enumerate(w)) for name, W in matrices(weights).items()
-    }
+    return {name: W + sum(w_n * moved[n][name] for n, w_n in enumerate(w)) for name, W in matrices(weights).items()}
 
 
 @law(

@@ -140,8 +140,6 @@ def layer_ranks(config: Config, names: list[str]) -> dict[str, int]:
     for item in config.layer_ranks:
         name, _, rank = item.partition("=")
         if name not in names or name in ranks or not re.fullmatch(r"\d{1,9}", rank, re.ASCII):
-            raise BadInput(
-                f"layer-ranks: expected NAME=RANK once for a name of {', '.join(names)}, got {item!r:.60}"
-            )
+            raise BadInput(f"layer-ranks: expected NAME=RANK once for a name of {', '.join(names)}, got {item!r:.60}")
         ranks[name] = int(rank)
     return ranks

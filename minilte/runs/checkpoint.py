@@ -107,9 +107,7 @@ def read_manifest(path: Path) -> dict:
     file = path / "manifest.json"
     manifest = folder.read_json(file)
     if (found := manifest.get("format")) != FORMAT:
-        raise BadInput(
-            f"{file}: expected format {FORMAT}, got {found!r:.40}; read it with the minilte that wrote it"
-        )
+        raise BadInput(f"{file}: expected format {FORMAT}, got {found!r:.40}; read it with the minilte that wrote it")
     if manifest.get("seal") != seal(manifest) or path.name != f"step-{manifest['step']}":
         raise BadInput(f"{file}: damaged (its seal is broken); delete {path} to use the one before")
     return manifest

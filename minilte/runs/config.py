@@ -39,9 +39,7 @@ class Config:
     noise: float = knob(0.0, "least-squares: deviation of the noise", least=0.0)
     # network
     model: str = knob(
-        "mlp",
-        "mlp; linear (one layer) or deep-linear, without activation",
-        choices=("mlp", "linear", "deep-linear"),
+        "mlp", "mlp; linear (one layer) or deep-linear, without activation", choices=("mlp", "linear", "deep-linear")
     )
     widths: tuple[int, ...] = knob((256, 256), "hidden widths, as 256,256", least=1, most=1_000_000)
     activation: str = knob(
@@ -54,27 +52,21 @@ class Config:
     method: str = knob("lte", "full (data parallel), lora, mhlora, lte", choices=("full", "lora", "mhlora", "lte"))
     heads: int = knob(8, "heads N, the workers among which the batch is split", least=1, most=100_000)
     rank: int = knob(32, "rank r of every adapter; a layer uses min(rank, m, n)", least=1, most=MOST)
-    head_ranks: tuple[int, ...] = knob(
-        (), "a rank for each head, as 32,32,8,8; overrides --rank", least=1, most=MOST
-    )
+    head_ranks: tuple[int, ...] = knob((), "a rank for each head, as 32,32,8,8; overrides --rank", least=1, most=MOST)
     layer_ranks: tuple[str, ...] = knob((), "ranks of single layers, as layer1=64,layer3=4; override the others")
     adapt: tuple[str, ...] = knob((), "names of the layers that get adapters, as layer1,layer2; default all")
     alpha: float = knob(2048.0, "numerator of the scale s", above=0.0)
     scaling: str = knob("rank", "s = alpha / rank, or alpha / sqrt(rank)", choices=("rank", "sqrt-rank"))
     init: str = knob("bernstein", "how A starts (B starts at zero)", choices=tuple(INITS))
     head_init: str = knob("own", "A of its own for each head, or the same for all", choices=("own", "same"))
-    head_data: str = knob(
-        "own", "each head its block of the batch, or all the whole batch", choices=("own", "same")
-    )
+    head_data: str = knob("own", "each head its block of the batch, or all the whole batch", choices=("own", "same"))
     merge_every: int = knob(10, "T, local steps between merges (lte)", least=1, most=MOST)
     reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=RESETS)
     reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
     loss_reduction: str = knob(
         "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=REDUCTIONS
     )
-    replicas: str = knob(
-        "average", "biases and norms: trained and averaged at merges, or frozen", choices=REPLICAS
-    )
+    replicas: str = knob("average", "biases and norms: trained and averaged at merges, or frozen", choices=REPLICAS)
     # optimisation
     optimizer: str = knob("adamw", "of every head", choices=("adamw", "sgd"))
     lr: float = knob(1e-3, "largest learning rate", above=0.0)

@@ -94,10 +94,7 @@ def read_toml(path: str, cls) -> dict:
             table = tomllib.load(stream)
     except BadInput as trouble:
         raise BadInput(f"config {trouble}; give a readable TOML file") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
+    except (ValueError, RecursionError) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
         raise BadInput(f"config {path}: not a TOML file ({reason(trouble)})") from None
     known, values = {knob.name for knob in dataclasses.fields(cls)}, {}
     for key, value in table.items():

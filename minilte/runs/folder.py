@@ -38,9 +38,7 @@ def alone(path: Path) -> Iterator[None]:
     try:
         while not locked(handle):
             if time.monotonic() > deadline:
-                raise BadInput(
-                    f"{path}: another process is running it; stop that one first, or name another folder"
-                )
+                raise BadInput(f"{path}: another process is running it; stop that one first, or name another folder")
             time.sleep(0.02)
         yield
     finally:

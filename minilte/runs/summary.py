@@ -63,7 +63,9 @@ def sent_words(sent: dict) -> str:
     """Bytes sent, beside what dense gradients would have cost the same ranks."""
     if (ranks := len(sent["per_rank"])) == 1:
         return "nothing: all heads are in one process"
-    dense = f"{human(sent['full_rank_ring'] / ranks)} by ring, {human(sent['full_rank_all_to_all'] / ranks)} all to all"
+    dense = (
+        f"{human(sent['full_rank_ring'] / ranks)} by ring, {human(sent['full_rank_all_to_all'] / ranks)} all to all"
+    )
     return f"{human(sent['total'] / ranks)} a rank ({ranks} ranks); full-rank data parallel: {dense}"
 
 

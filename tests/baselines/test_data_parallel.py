@@ -16,9 +16,7 @@ def test_one_head_without_resets_is_plain_lora_whatever_T():
 
 
 def test_the_number_of_workers_does_not_change_full_rank_training():  # law L11
-    ends = [
-        trajectory(data_parallel.full(make_task(optim.adamw(), 0.01, heads=n)[0]), n)[-1] for n in (1, 2, 3, 8)
-    ]
+    ends = [trajectory(data_parallel.full(make_task(optim.adamw(), 0.01, heads=n)[0]), n)[-1] for n in (1, 2, 3, 8)]
     for end in ends[1:]:
         assert_same([end], ends[:1])
 

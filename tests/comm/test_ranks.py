@@ -38,9 +38,7 @@ def test_everyone_gathers_every_head_in_head_order_with_its_note(heads, ranks, s
     for trees, notes in threads.run(ranks, work):
         assert notes == list(range(heads))
         for n, got in enumerate(trees):
-            assert (
-                tree.pack(got, np.dtype("f4")).tobytes() == tree.pack(head_tree(n, size), np.dtype("f4")).tobytes()
-            )
+            assert tree.pack(got, np.dtype("f4")).tobytes() == tree.pack(head_tree(n, size), np.dtype("f4")).tobytes()
 
 
 @given(heads=counts, ranks=counts, size=st.integers(0, 5))

@@ -56,9 +56,7 @@ def test_the_loss_of_a_head_is_the_mean_over_its_steps():
     )  # noqa: E731
     first, second = run(4, 5), run(5, 6, run(4, 5))
     assert run(4, 6).loss == (first.loss + second.loss) / 2
-    assert all(
-        np.array_equal(a, b) for a, b in zip(tree.leaves(run(4, 6).now), tree.leaves(second.now), strict=True)
-    )
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(run(4, 6).now), tree.leaves(second.now), strict=True))
 
 
 def test_what_is_frozen_does_not_count_in_the_clipped_norm():

@@ -109,9 +109,7 @@ def test_activations_have_the_values_of_their_formulas():
     np.testing.assert_allclose(
         layers.gelu_tanh(x)[0], x * phi, atol=5e-4
     )  # how near the tanh form comes to the exact
-    assert np.array_equal(layers.relu(x)[0], np.where(x > 0, x, 0)) and np.array_equal(
-        layers.tanh(x)[0], np.tanh(x)
-    )
+    assert np.array_equal(layers.relu(x)[0], np.where(x > 0, x, 0)) and np.array_equal(layers.tanh(x)[0], np.tanh(x))
     assert np.array_equal(layers.relu_back(np.ones(13), layers.relu(x)[1]), np.where(x > 0, 1, 0))  # 0 at the kink
 
 

@@ -92,9 +92,7 @@ def test_adapters_have_the_dtype_of_their_layer_and_the_plan_its_scaling():
 
 
 def test_adapters_follow_seed_head_and_step():
-    draw = lambda seed, **plan: (
-        lora.plan(WEIGHTS, [{"layer1": 3}] * 2, 1.0, seed=seed, **plan).draw(1, 5)["layer1"].A
-    )  # noqa: E731
+    draw = lambda seed, **plan: lora.plan(WEIGHTS, [{"layer1": 3}] * 2, 1.0, seed=seed, **plan).draw(1, 5)["layer1"].A  # noqa: E731
     assert np.array_equal(draw(1), draw(1)) and not np.array_equal(draw(1), draw(2))
     assert np.array_equal(draw(1), lora.init_adapters(WEIGHTS, {"layer1": 3}, "bernstein", 1, 1, 5)["layer1"].A)
     assert np.array_equal(

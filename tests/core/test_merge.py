@@ -36,9 +36,7 @@ def test_a_merge_adds_the_weighted_mean_of_what_is_new(seed, m, n, ranks, before
     )
     # 1e-11: rounding of four products of numbers up to 10, scaled by up to 3.5
     np.testing.assert_allclose(new.W, W, atol=1e-11)
-    np.testing.assert_allclose(
-        new.c, sum(w_n * head.replica["layer1"].c for w_n, head in zip(w, sent)), atol=1e-12
-    )
+    np.testing.assert_allclose(new.c, sum(w_n * head.replica["layer1"].c for w_n, head in zip(w, sent)), atol=1e-12)
 
 
 @given(seeds, sizes, sizes, st.lists(sizes, min_size=1, max_size=4))

@@ -33,9 +33,9 @@ def run(optimizer, steps, lr=0.1, scale=1.0):
 
 
 def test_plain_sgd_and_coupled_decay():
-    p = optim.sgd(weight_decay=0.5).update(
-        {"a": np.array([2.0])}, {"a": np.array([3.0])}, optim.SGDState(None), 0.1
-    )[0]
+    p = optim.sgd(weight_decay=0.5).update({"a": np.array([2.0])}, {"a": np.array([3.0])}, optim.SGDState(None), 0.1)[
+        0
+    ]
     assert p["a"] == 2 - 0.1 * (3 + 0.5 * 2)
 
 
@@ -90,9 +90,7 @@ def test_decoupled_decay_shrinks_by_a_constant_factor_where_the_gradient_is_zero
 
 def test_adam_does_not_see_the_scale_of_the_loss_and_sgd_does():
     a, b = run(optim.adamw(eps=0.0), 5)[0], run(optim.adamw(eps=0.0), 5, scale=8.0)[0]
-    assert all(
-        np.allclose(x, y, rtol=1e-13) for x, y in zip(tree.leaves(a), tree.leaves(b))
-    )  # rounding of 5 steps
+    assert all(np.allclose(x, y, rtol=1e-13) for x, y in zip(tree.leaves(a), tree.leaves(b)))  # rounding of 5 steps
     a, b = run(optim.sgd(), 5)[0], run(optim.sgd(), 5, scale=8.0)[0]
     assert not any(np.allclose(x, y) for x, y in zip(tree.leaves(a), tree.leaves(b)))
 

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 from minilte.core.random import PURPOSES, stream
 
-keys = st.tuples(
-    st.integers(0, 2**63 - 1), st.sampled_from(PURPOSES), st.integers(0, 2**31), st.integers(0, 2**31)
-)
+keys = st.tuples(st.integers(0, 2**63 - 1), st.sampled_from(PURPOSES), st.integers(0, 2**31), st.integers(0, 2**31))
 
 
 @given(keys, keys)
@@ -19,9 +17,7 @@ def test_streams_are_equal_exactly_where_their_keys_are(a, b):
 
 
 def test_a_trailing_zero_is_not_lost():
-    assert (
-        stream(5, "weights", 7, 0).random() != stream(5, "weights", 0, 7).random() != stream(5, "weights").random()
-    )
+    assert stream(5, "weights", 7, 0).random() != stream(5, "weights", 0, 7).random() != stream(5, "weights").random()
 
 
 def test_an_unknown_purpose_is_refused():

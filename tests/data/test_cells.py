@@ -33,14 +33,7 @@ def test_without_a_header_every_row_counts_and_the_last_column_is_the_target(put
 
 @pytest.mark.parametrize(
     ("header", "column"),
-    [
-        ("a,b,c", 2),
-        ("0,1,x", 2),
-        ("a,b,label", 2),
-        ("a,Target,c", 1),
-        ("y,b,c", 0),
-        (" label ,b,c", 0),
-    ],
+    [("a,b,c", 2), ("0,1,x", 2), ("a,b,label", 2), ("a,Target,c", 1), ("y,b,c", 0), (" label ,b,c", 0)],
 )
 def test_the_target_is_the_column_so_named_or_the_last(put, header, column):
     table = read_cells(put(f"{header}\n1,2,3\n4,5,6\n"))

@@ -122,9 +122,7 @@ def test_reset_less_merging_without_V_counts_twice():
 def test_a_correction_from_two_low_precision_products_cancels_badly():
     rng = stream(0, "check")
     then = Adapter(rng.standard_normal((8, 256)), rng.standard_normal((256, 8)))
-    now = tree.map(
-        lambda leaf: leaf * (1 + 0.01 * rng.standard_normal(leaf.shape)), then
-    )  # a change of one percent
+    now = tree.map(lambda leaf: leaf * (1 + 0.01 * rng.standard_normal(leaf.shape)), then)  # a change of one percent
     true = product(now) - product(then)
     low = lambda leaf: leaf.astype(np.float16)  # noqa: E731
     error = lambda got: np.linalg.norm(got.astype(float) - true) / np.linalg.norm(true)  # noqa: E731

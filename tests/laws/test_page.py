@@ -14,8 +14,6 @@ def test_the_page_is_what_the_code_would_write():
 
 def test_every_law_of_the_table_is_in_the_code():
     rows = [
-        line.split("|")[1].strip()
-        for line in PAGE.read_text(encoding="utf-8").splitlines()
-        if line.startswith("| L")
+        line.split("|")[1].strip() for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| L")
     ]
     assert rows == [f"L{i}" for i in range(1, 21)] and set(rows) <= set(LAWS)

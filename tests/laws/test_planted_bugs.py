@@ -162,9 +162,7 @@ def replicas_never_shared(mp):
 def heads_dealt_like_cards(mp):
     right = comm_ranks.share
     mp.setattr(
-        comm_ranks,
-        "share",
-        lambda total, parts, i: range(total)[i::parts] if total < 5 else right(total, parts, i),
+        comm_ranks, "share", lambda total, parts, i: range(total)[i::parts] if total < 5 else right(total, parts, i)
     )
 
 
@@ -321,9 +319,7 @@ def test_every_law_has_a_bug_that_breaks_it():
     broken = {name for names in PLANTED.values() for name in names} | {
         name for _, names in RULES.values() for name in names
     }
-    assert set(LAWS) - broken == {
-        "L5"
-    }  # its two sides are one computation; `oracle-parallel` holds both to the sum
+    assert set(LAWS) - broken == {"L5"}  # its two sides are one computation; `oracle-parallel` holds both to the sum
 
 
 def swap(mp, name, change):

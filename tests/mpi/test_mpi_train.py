@@ -196,14 +196,7 @@ def test_a_run_that_diverges_is_told_once():
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        dict(heads=0),
-        dict(rank=5),
-        dict(data="nowhere"),
-        dict(out="/proc/minilte"),
-    ],
-    ids=str,
+    "changes", [dict(heads=0), dict(rank=5), dict(data="nowhere"), dict(out="/proc/minilte")], ids=str
 )
 def test_bad_input_is_told_once_and_leaves_nothing_behind(changes, place):
     code, _, errors = run(4, **changes)

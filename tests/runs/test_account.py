@@ -84,10 +84,7 @@ def test_memory_is_that_of_the_arrays_a_worker_holds(kind):
     if method == "lte":
         own = tree.nbytes((head.now, head.replica))
         held |= dict(
-            adapters=own,
-            gradients=own,
-            optimizer=tree.nbytes(head.opt),
-            merged_factors=tree.nbytes(state.main.then),
+            adapters=own, gradients=own, optimizer=tree.nbytes(head.opt), merged_factors=tree.nbytes(state.main.then)
         )
     else:
         own = tree.nbytes(state.main.trained)

@@ -33,12 +33,7 @@ def assert_drawn(folder, *names):
 
 @pytest.mark.parametrize(
     ("records", "versus"),
-    [
-        (RECORDS, []),
-        (RECORDS, RECORDS[::2]),
-        ([START], []),
-        ([START], [START]),
-    ],
+    [(RECORDS, []), (RECORDS, RECORDS[::2]), ([START], []), ([START], [START])],
     ids=["alone", "baseline", "no-steps", "no-steps-of-both"],
 )
 def test_curves_are_drawn_for_any_records(tmp_path, records, versus):

@@ -143,15 +143,7 @@ class Planted:
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"no tensors at all",
-        b"\xff" * 40,
-        pickle.dumps(Planted()),
-        npy(),
-        zipped(),
-        BYTES + b"\0",
-        save({}),
-    ],
+    [b"no tensors at all", b"\xff" * 40, pickle.dumps(Planted()), npy(), zipped(), BYTES + b"\0", save({})],
     ids=["text", "length-beyond-memory", "pickle", "npy", "zip", "one-byte-long", "no-tensors"],
 )
 def test_another_file_in_its_place_is_refused_and_nothing_in_it_is_run(file, content):

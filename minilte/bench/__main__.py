@@ -1,0 +1,93 @@
+"""Measure minilte against its peers and its floor on this machine: python -m minilte.bench."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minilte import command
+from minilte.comm.solo import Solo
+from minilte.command import say
+from minilte.runs.config import check_fields, knob
+from minilte.runs.flags import parse, parser
+
+
+@dataclass(frozen=True)
+class Options:
+    """How often, and how the outcome is written."""
+
+    runs: int = knob(7, "pairs of measurements for each figure", least=1, most=1000)
+    only: str = knob("", "figures whose name contains this")
+    json: bool = knob(False, "write JSON on stdout and nothing else")
+    debug: bool = knob(False, "show tracebacks")
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code. A target that is missed is reported, not an error."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if "-h" in argv or "--help" in argv:
+        say(flags().format_help().rstrip())
+        return 0
+    return command.run(bench, argv, Solo())
+
+
+def flags():
+    """The parser of this command's flags."""
+    return parser("python -m minilte.bench", __doc__, Options)
+
+
+def bench(argv: Sequence[str], _) -> int:
+    """Measure the figures that were asked for."""
+    from minilte.bench.figures import FIGURES, LARGE
+    from minilte.bench.profile import profile
+    from minilte.runs.machine import fingerprint
+
+    options = Options(**parse(flags(), argv))
+    rows = []
+    for figure in (figure for figure in FIGURES if options.only in figure.name):
+        rows.append(measured(figure, options.runs))
+        if not options.json:
+            say(line(rows[-1]))
+    shares = profile(LARGE) if not options.only else []
+    if options.json:
+        say(json.dumps({"machine": fingerprint(1, "Solo"), "figures": rows, "profile": shares}, indent=2))
+        return 0
+    if shares:
+        say(f"\nwhere a step goes ({LARGE}, one thread)")
+    for name, share in shares[:12]:
+        say(f"  {name:32}{100 * share:5.1f} %")
+    return 0
+
+
+def measured(figure, runs: int) -> dict:
+    """A figure as plain values; `ratio` is None where a peer is not installed."""
+    try:
+        ratio = figure.measure(runs)._asdict()
+    except ModuleNotFoundError as missing:
+        return {"name": figure.name, "ratio": None, "target": target(figure), "missing": missing.name}
+    met = None
+    if figure.most is not None or figure.least is not None:
+        met = ratio["median"] <= figure.most if figure.most is not None else ratio["median"] >= figure.least
+    return {"name": figure.name, "ratio": ratio, "target": target(figure), "met": met}
+
+
+def target(figure) -> str:
+    """The target in words."""
+    return f"<= {figure.most:.2f}" if figure.most is not None else f">= {figure.least:.2f}" if figure.least else ""
+
+
+def line(row: dict) -> str:
+    """A row of the table."""
+    if row["ratio"] is None:
+        return f"{row['name']:80} needs {row['missing']}: pip install 'minilte[bench]'"
+    ratio = row["ratio"]
+    verdict = {True: "met", False: "MISSED", None: ""}[row["met"]]
+    numbers = f"{ratio['median']:6.2f}  [{ratio['least']:.2f}, {ratio['most']:.2f}] of {ratio['count']}"
+    return f"{row['name']:80}{numbers}  {row['target']:8}{verdict}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

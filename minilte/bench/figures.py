@@ -1,0 +1,100 @@
+"""What is measured, against what, and the target it has to meet."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from minilte.bench import peers, step
+from minilte.bench.ranks import speed_up
+from minilte.bench.step import Size
+from minilte.bench.timing import Spread, paired
+from minilte.core import optim
+from minilte.core.merge import MEAN
+from minilte.core.random import stream
+from minilte.core.types import Adapter, Linear, Sent
+from minilte.merging.telescope import TELESCOPE
+from minilte.runs.machine import one_blas_thread
+
+THREADS = 2
+
+
+class Figure(NamedTuple):
+    """A ratio with its target: `most` where small is good, `least` where large is; neither where it is only told."""
+
+    name: str
+    measure: Callable[[int], Spread]  # number of pairs -> the ratio
+    most: float | None = None
+    least: float | None = None
+
+
+def single_blas(work: Callable) -> Callable:
+    """The work under one BLAS thread, as in a run."""
+
+    def held():
+        with one_blas_thread():
+            return work()
+
+    return held
+
+
+def against(size: Size, peer: Callable[[Size], Callable]) -> Callable[[int], Spread]:
+    """A round of minilte over a round of the peer."""
+    return lambda runs: paired(single_blas(step.rounds(size, THREADS)), peer(size), runs).ratio
+
+
+def over_floor(size: Size) -> Callable[[int], Spread]:
+    """The products that a step needs, alone, over a step."""
+    return lambda runs: paired(
+        single_blas(step.products(size, THREADS)), single_blas(step.rounds(size, THREADS)), runs
+    ).ratio
+
+
+def adamw(runs: int, numbers: int = 2_000_000) -> Spread:
+    """AdamW of minilte over torch's default, one thread each, over one flat tensor, in place."""
+    draw = stream(0, "check").standard_normal
+    params, grads = ({"a": draw(numbers).astype(np.float32)} for _ in range(2))
+    optimizer = optim.adamw()
+    held = [params, optimizer.init(params)]
+
+    def update():
+        held[:] = optimizer.update(held[0], grads, held[1], 1e-4, mine=True)
+
+    return paired(update, peers.adamw(numbers), runs).ratio
+
+
+def merge(runs: int, rule, width: int = 1024, heads: int = 32, rank: int = 32) -> Spread:
+    """A merge by a rule, on two threads, over one with a dense matrix a head."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    draw = stream(0, "check").standard_normal
+    pair = lambda: Adapter(*(draw(shape).astype(np.float32) for shape in ((rank, width), (width, rank))))  # noqa: E731
+    weights = {"layer1": Linear(draw((width, width)).astype(np.float32), None)}
+    sent, then = [Sent({"layer1": pair()}, {}) for _ in range(heads)], [{"layer1": pair()} for _ in range(heads)]
+    scales, w, pool = [{"layer1": 0.5}] * heads, [1 / heads] * heads, ThreadPoolExecutor(THREADS)
+    mine = single_blas(lambda: rule.merge(rule.init(weights), weights, sent, then, scales, w, pool.map))
+    return paired(mine, peers.naive_merge(width, heads, rank), runs).ratio
+
+
+LARGE, SMALL, NARROW = Size(), Size(batch=256), Size(widths=(784, 256, 256, 10))
+
+FIGURES = (
+    Figure(f"step / torch LTE as the authors', {LARGE}", against(LARGE, peers.stacked_lte), most=0.80),
+    Figure("same, T 10", against(LARGE._replace(every=10), peers.stacked_lte), most=0.80),
+    Figure("same, batch 256, T 1", against(SMALL, peers.stacked_lte), most=0.60),
+    Figure("step / torch LTE, one bmm and fused AdamW", against(LARGE, lambda size: peers.stacked_lte(size, True))),
+    Figure("step / dense torch training, batch 4096", against(LARGE, peers.dense), most=0.75),
+    Figure("step / peft LoRA, batch 4096", against(LARGE, peers.peft_lora)),
+    Figure("floor / step, batch 4096, 1024 wide", over_floor(LARGE), least=0.80),
+    Figure("floor / step, batch 4096, 256 wide", over_floor(NARROW), least=0.60),
+    Figure("floor / step, batch 256, 1024 wide, T 1", over_floor(SMALL), least=0.60),
+    Figure("merge / dense merge a head, 1024 wide, 32 heads, r 32: mean", lambda runs: merge(runs, MEAN)),
+    Figure("same, by telescoping", lambda runs: merge(runs, TELESCOPE), most=0.10),
+    Figure("AdamW / torch's default, one thread", adamw, most=1.00),
+    Figure(
+        "speed-up of 2 threads over heads",
+        lambda runs: paired(single_blas(step.rounds(LARGE, 1)), single_blas(step.rounds(LARGE, 2)), runs).ratio,
+        least=1.80,
+    ),
+    Figure("speed-up of 2 ranks over 1", lambda runs: speed_up(2, max(3, runs // 2)), least=1.80),
+)
