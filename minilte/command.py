@@ -56,6 +56,8 @@ def complain(error: BaseException, argv: Sequence[str], rank: int = 0) -> int:
         traceback.print_exception(error)
     if isinstance(error, MinilteError):
         line = str(error)
+    elif isinstance(error, KeyboardInterrupt):
+        line = "interrupted before the first step"
     elif isinstance(error, SystemExit):
         line = f"rank {rank}: left early by sys.exit({error.code!r}); the run ends here, go on with --resume"
     else:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from minilte.core import models, optim
 from minilte.core.head import overlay, replica_of, trained_grads
-from minilte.core.lora import Plan, stack, stack_back
+from minilte.core.lora import Plan, refuse_dead, stack, stack_back
 from minilte.core.merge import plus_product
 from minilte.core.types import Adapted, Method, Task, Tree, Weights
 
@@ -78,6 +78,8 @@ def mhlora(task: Task, plan: Plan, replicas: str = "average") -> Method:
     """
     heads = range(len(plan.ranks))
     now = tuple(plan.draw(n, 0) for n in heads)
+    for head in now:
+        refuse_dead(head)
     replica = replica_of(task.weights, now[0]) if replicas == "average" else {}
 
     def scales(name) -> Sequence[float]:

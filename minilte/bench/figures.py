@@ -45,9 +45,9 @@ def against(size: Size, peer: Callable[[Size], Callable]) -> Callable[[int], Spr
 
 def over_floor(size: Size) -> Callable[[int], Spread]:
     """The products that a step needs, alone, over a step."""
-    return lambda runs: paired(
-        single_blas(step.products(size, THREADS)), single_blas(step.rounds(size, THREADS)), runs
-    ).ratio
+    return lambda runs: (
+        paired(single_blas(step.products(size, THREADS)), single_blas(step.rounds(size, THREADS)), runs).ratio
+    )
 
 
 def adamw(runs: int, numbers: int = 2_000_000) -> Spread:

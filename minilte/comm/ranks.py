@@ -59,7 +59,7 @@ class Ranks:
         self.wish = self.stop = 0
 
     def each(self, f: Callable[[Tree], Tree], heads: Sequence[Tree]) -> list[Tree]:
-        """f of every head that lives here, in head order."""
+        """f of every item, in order: of the heads that live here, or of parts of a merge."""
         return list((self.pool.map if self.pool else map)(f, heads))
 
     def gather(self, trees: Sequence[Tree], like: Sequence[Tree], notes: Sequence[float]) -> tuple[list, list]:

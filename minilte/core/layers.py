@@ -44,7 +44,10 @@ def lora(x: Array, W: Array, c: Array | None, s: float, now: Adapter, then: Adap
     near a merge those almost cancel, and right after one this form gives exactly zero (law L10), so that the first
     step of a round needs no adapter term in y or dx.
     """
-    moved = now if then is None else None if unmoved(now, then) else change(now, then)
+    if then is None:
+        moved = now
+    else:
+        moved = None if unmoved(now, then) else change(now, then)
     h = x @ (moved or now).A.T  # (b, r) or (b, 2r); the first r columns are x A^T
     y = x @ W.T
     if moved:

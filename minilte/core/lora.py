@@ -64,9 +64,18 @@ def adapter_shapes(asked: int, W: Array) -> tuple[tuple[int, int], tuple[int, in
     return (r, n), (m, r)
 
 
+LARGEST_SCALE = 1e6  # of an adapter; the paper's largest alpha at rank 1 is 8192
+
+
 def scale(alpha: float, rank: int, scaling: str = "rank") -> float:
-    """s = alpha / r, or alpha / sqrt(r) for scaling "sqrt-rank"; r is the rank asked for."""
-    return alpha / {"rank": rank, "sqrt-rank": math.sqrt(rank)}[scaling]
+    """s = alpha / r, or alpha / sqrt(r) for scaling "sqrt-rank"; r is the rank asked for.
+
+    Raises BadInput for a scale above `LARGEST_SCALE`.
+    """
+    s = alpha / {"rank": rank, "sqrt-rank": math.sqrt(rank)}[scaling]
+    if not s <= LARGEST_SCALE:
+        raise BadInput(f"alpha: expected alpha / {scaling} of at most {LARGEST_SCALE:g}, got {s:g}")
+    return s
 
 
 def check_ranks(weights: Weights, ranks: dict[str, int]) -> list[str]:

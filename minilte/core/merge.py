@@ -41,12 +41,12 @@ MEAN = Rule(lambda weights: None, lambda state, *merge: (merged(*merge), state))
 def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:
     """The heads' shares w_n in a merge: 1/N each, or those given.
 
-    Raises BadInput unless there is one for each head and they sum to one: then the merged weight is the mean of what
-    the heads computed with (law L13).
+    Raises BadInput unless there is one for each head, none is negative and they sum to one: then the merged weight is
+    the mean of what the heads computed with (law L13).
     """
     w = [1 / heads] * heads if w is None else [float(one) for one in w]
-    if len(w) != heads or not abs(sum(w) - 1) <= 1e-9:
-        raise BadInput(f"w: expected {heads} shares that sum to 1, got {len(w)} that sum to {sum(w):g}")
+    if len(w) != heads or not min(w) >= 0 or not abs(sum(w) - 1) <= 1e-9:
+        raise BadInput(f"w: expected {heads} shares of at least 0 that sum to 1, got {', '.join(map(str, w)):.60}")
     return w
 
 

@@ -46,7 +46,7 @@ GAINS = {"relu": 2.0, "gelu": 2.0, "gelu-tanh": 2.0, "tanh": 1.0, "identity": 1.
 
 
 def init_weights(net: Network, widths: Sequence[int], seed: int, dtype="float32", bias: bool = True) -> Weights:
-    """Main weights W ~ N(0, gain / n), gain 2 before a relu or gelu (He et al. 2015), else 1; biases zero."""
+    """Main weights W ~ N(0, gain / n), gain 2 before a relu, a gelu or a norm (He et al. 2015), else 1; biases zero."""
     rng, weights, dense = stream(seed, "weights"), {}, 0
     for name, following in zip(net.chain, [*net.chain[1:], "identity"]):
         if name.startswith("layer"):

@@ -91,6 +91,7 @@ def adamw(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8, weight_decay: f
             np.subtract(old_p if keep == 1 else np.multiply(old_p, keep, out=p), work, out=p)
 
         old = (params, state.m, state.v)
+        mine = mine and all(leaf.flags.c_contiguous for leaf in tree.leaves(old))
         new = old if mine else [tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), one) for one in old]
         tree.map(in_chunks(step), *new, params, grads, state.m, state.v)
         return new[0], AdamState(np.asarray(t), *new[1:])
@@ -118,8 +119,9 @@ def in_chunks(f: Callable) -> Callable:
 
 
 def norm(grads: Tree) -> float:
-    """The Euclidean norm over all leaves, summed in float64 leaf by leaf."""
-    return math.sqrt(sum(float(np.vdot(leaf, leaf).real) for leaf in tree.leaves(grads)))
+    """The Euclidean norm over all leaves, summed in float64."""
+    wide = (np.ravel(leaf).astype(np.float64) for leaf in tree.leaves(grads))
+    return math.sqrt(sum(float(leaf @ leaf) for leaf in wide))
 
 
 def clip(grads: Tree, most: float | None) -> Tree:

@@ -133,7 +133,7 @@ class Comm(Protocol):
     mine: range  # the heads that live here
 
     def each(self, f: Callable[[Tree], Tree], heads: Sequence[Tree]) -> list[Tree]:
-        """f of every head that lives here, in head order."""
+        """f of every item, in order, on several threads where there are some: of heads, or of parts of a merge."""
 
     def gather(self, trees: Sequence[Tree], like: Sequence[Tree], notes: Sequence[float]) -> tuple[list, list]:
         """Every head's tree and note, in head order; `like` gives the shapes of all N."""

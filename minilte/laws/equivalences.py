@@ -10,11 +10,10 @@ from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear
 from minilte.laws import oracle
 from minilte.laws.law import law
-from minilte.laws.parts import frozen_A
-from minilte.laws.strategies import cases, heads, networks
-from minilte.laws.world import Case, World, apart, build, optimizer, run, weights_along, whole, worst
+from minilte.laws.parts import frozen_A, rates
+from minilte.laws.strategies import SMOOTH, cases, heads, networks
+from minilte.laws.world import Case, World, apart, build, optimizer, run, uneven, weights_along, whole, worst
 
-SMOOTH = st.sampled_from(["tanh", "identity", "gelu-tanh"])
 STEPS = "rounding of a dozen steps; relu is left out, where rounding can change the side of a kink"
 
 
@@ -26,14 +25,15 @@ def same_path(method, other, heads: int, steps: int) -> float:
 @law(
     "L3",
     "MHLoRA equality",
-    "reset-less, T = 1, same batch, loss `shard`: LTE with rate eta/N follows MHLoRA with rate eta at any depth",
+    "reset-less, T = 1, same batch, loss `shard`, any depth: LTE with SGD at rate eta / N, coupled decay N lambda and replicas at eta follows MHLoRA at eta, lambda; with AdamW the rate and the decoupled decay stay and eps becomes N eps",
     lambda: cases(every=1, reset="none", reset_optimizer=False, data="same", activation=SMOOTH),
     1e-8,
     STEPS + "; Adam divides by roots as small as eps",
 )
 def mhlora(case, variant):
     """A head's gradient is N times that of its adapter in MHLoRA (s against s/N), so a rate eta/N makes the same move;
-    by L1 the main weights are W_0 plus the mean of s B A, which is MHLoRA's forward. Replicas have the same gradient in
+    by L1 the main weights are W_0 plus the mean of s B A, which is MHLoRA's forward, and by L10 that is what every head
+    computes, since at T = 1 each of its steps comes right after a merge. Replicas have the same gradient in
     both, hence rate eta. Coupled decay is not scaled by N and needs N lambda; Adam ignores the factor but for its eps,
     which needs N eps, and keeps its rate and its decoupled decay."""
     world, N = build(case), case.heads
@@ -79,7 +79,7 @@ def split_decay(case: Case, N: int):
 @law(
     "L3-batch",
     "MHLoRA equality, loss of the batch",
-    "with loss `batch` (or any gradient share w_n that is also the weight in the merge) the adapters' rate is eta",
+    "L3 with loss `batch`: the adapters' rate is eta, the replicas' N eta; and with any gradient shares w_n that are also the weights in the merge, the adapters' rate is eta",
     lambda: cases(
         every=1,
         reset="none",
@@ -93,13 +93,19 @@ def split_decay(case: Case, N: int):
     STEPS,
 )
 def mhlora_by_share(case, variant):
-    """A gradient times w_n at rate eta is a gradient at rate w_n eta; MHLoRA with weights w_n has scales N w_n s_n."""
+    """A gradient of 1/N of the size at N times the rate is the same step. In general a gradient times w_n at rate eta is a gradient at rate w_n eta; MHLoRA with weights w_n has scales N w_n s_n."""
     world, N = build(case), case.heads
-    w = np.arange(1.0, N + 1) / (N * (N + 1) / 2)
+    fast = world.task._replace(optimizer=rates(world.task.optimizer, of_replica=N))
+    even = same_path(
+        World(case, fast, world.plan).method(variant, reduction="batch"),
+        data_parallel.mhlora(world.task, world.plan), N, case.steps,
+    )  # fmt: skip
+    w = uneven(N)
     task = world.task._replace(shares=tuple(w))
-    method = World(case, task, world.plan).method(variant, reduction="batch", w=list(w), replicas="frozen")
+    method = World(case, task, world.plan).method(variant, reduction="batch", w=w, replicas="frozen")
     scales = tuple({name: N * w_n * s for name, s in head.items()} for w_n, head in zip(w, world.plan.scales))
-    return same_path(method, data_parallel.mhlora(task, world.plan._replace(scales=scales), "frozen"), N, case.steps)
+    weighted = data_parallel.mhlora(task, world.plan._replace(scales=scales), "frozen")
+    return worst([even, same_path(method, weighted, N, case.steps)])
 
 
 def reset_against_mhlora(case: Case) -> float:
@@ -112,10 +118,13 @@ def reset_against_mhlora(case: Case) -> float:
     )
 
 
-def basis_plan(case: Case, world: World) -> Plan:
-    """Heads whose A_n are together c times an orthonormal basis of R^n, in every layer, with c and s of the layer's own."""
+C, K = 1.5, 0.3  # c of the first layer, and w_n s_n^2 there; both grow from layer to layer
+
+
+def basis_plan(case: Case, world: World, w: list[float]) -> Plan:
+    """Heads whose A_n are together c times an orthonormal basis of R^n, in every layer, with c and w_n s_n^2 of its own."""
     N, weights = case.heads, world.task.weights
-    sizes = {
+    parts = {
         name: [len(part) for part in np.array_split(np.arange(layer.W.shape[1]), N)]
         for name, layer in weights.items()
     }
@@ -124,20 +133,19 @@ def basis_plan(case: Case, world: World) -> Plan:
         drawn = {}
         for i, (name, layer) in enumerate(weights.items()):
             basis = lora.semi_orthogonal(stream(case.seed, "check", i), layer.W.shape[1], layer.W.shape[1])
-            start = sum(sizes[name][:n])
-            A = (1.5 + i) * basis[start : start + sizes[name][n]]
+            A = (C + i) * basis[sum(parts[name][:n]) : sum(parts[name][: n + 1])]
             drawn[name] = Adapter(A, np.zeros((len(layer.W), len(A))))
         return drawn
 
-    ranks = tuple({name: sizes[name][n] for name in weights} for n in range(N))
-    scales = tuple({name: 0.7 + 0.2 * i for i, name in enumerate(weights)} for _ in range(N))
+    ranks = tuple({name: parts[name][n] for name in weights} for n in range(N))
+    scales = tuple({name: np.sqrt((K + i) / w_n) for i, name in enumerate(weights)} for w_n in w)
     return Plan(ranks, scales, lambda n: draw(n, 0), draw)
 
 
 @law(
     "L4",
     "Full-rank recovery",
-    "B = 0, reset B, T = 1, SGD or momentum, the A_n together c times an orthonormal basis: every merged step is full-rank SGD with rate eta s^2 c^2 / N, at any depth",
+    "B = 0, reset B with momentum kept, T = 1, SGD, no decay, same batch, w_n s_n^2 = k for all heads, the A_n together c times an orthonormal basis: every merged step is full-rank SGD with rate eta k c^2 (eta s^2 c^2 / N with equal shares), at any depth",
     lambda: cases(
         ranks=st.integers(1, 3).map(lambda N: (1,) * N),
         widths=networks(3, 6),
@@ -150,15 +158,14 @@ def basis_plan(case: Case, world: World) -> Plan:
     STEPS,
 )
 def full_rank(case, variant):
-    """From B = 0 a step makes B_n = -eta s G A_n^T and leaves A_n (its gradient holds a factor B). The merge adds
-    -(eta s^2 / N) G sum_n A_n^T A_n = -(eta s^2 c^2 / N) G. Momentum is linear in the gradients and is kept. Biases are
-    trained at eta."""
+    """From B = 0 a step makes B_n = -eta s_n G A_n^T and leaves A_n (its gradient holds a factor B). The merge adds
+    -eta G sum_n w_n s_n^2 A_n^T A_n = -eta k c^2 G. Momentum is linear in the gradients and is kept. Biases are trained
+    at eta."""
     case = case._replace(every=1, reset="b", reset_optimizer=False)
-    world = build(case)
-    plan = basis_plan(case, world)
-    got = weights_along(World(case, world.task, plan).method(variant), case.heads, case.steps)
-    by = [plan.scales[0][name] ** 2 * (1.5 + i) ** 2 / case.heads for i, name in enumerate(plan.scales[0])]
-    return apart(got, dense_path(case, world, by))
+    world, w = build(case), uneven(case.heads)
+    method = World(case, world.task, basis_plan(case, world, w)).method(variant, w=w)
+    by = [(K + i) * (C + i) ** 2 for i in range(len(world.task.weights))]
+    return apart(weights_along(method, case.heads, case.steps), dense_path(case, world, by))
 
 
 def dense_path(case: Case, world: World, by: list[float]):
@@ -183,34 +190,41 @@ def dense_path(case: Case, world: World, by: list[float]):
 @law(
     "L4-mean",
     "Full-rank recovery in the mean",
-    "A drawn afresh with rows of mean squared norm c^2: a merged step is full-rank SGD with rate eta s^2 c^2 r / n in the mean",
-    lambda: cases(ranks=heads(3, 2), widths=networks(3, 4, 2), optimizer="sgd", decay=0.0, data="same", bias=False),
-    6.0,
-    "in standard errors of a mean over 300 draws; chance passes 6 once in 10^8 numbers",
+    "B = 0, T = 1, SGD, same batch, rows a of A drawn with E a a^T = (c^2 / n) I: a merged step is full-rank SGD with rate eta s^2 c^2 r / n in the mean",
+    lambda: cases(
+        ranks=heads(3, 2), widths=networks(3, 5, 2), optimizer="sgd", decay=0.0, data="same", activation=SMOOTH
+    ),
+    1e-9,
+    STEPS + "; the mean is taken exactly, over all n draws of a row from c times an orthonormal basis",
 )
 def full_rank_in_mean(case, variant):
-    """E A^T A = (r c^2 / n) I for Gaussian A with variance c^2 / n; here c = 1. By L4's algebra the mean step follows."""
+    """By L4's algebra a step is -(eta s^2 / N) G sum_n A_n^T A_n, and E A_n^T A_n = (r c^2 / n) I. A row that is c times a
+    vector of an orthonormal basis, each as likely as the next, has that E a a^T; so has a Gaussian row."""
     case = case._replace(every=1, reset="ab", steps=1)
     world = build(case)
-    steps = []
-    for draw in range(300):
-        plan = world.plan._replace(draw=lambda n, step, draw=draw: world.plan.draw(n, 1 + draw))
-        end = run(World(case, world.task, plan).method(variant), case.heads, 1)[-1].main.weights
-        steps.append({name: end[name].W - layer.W for name, layer in world.task.weights.items()})
     _, grads = oracle.gradients(
         [tuple(layer) for layer in world.task.weights.values()], case.activation, *world.task.batch(0, 0)
-    )
+    )  # fmt: skip
     errors = []
     for (name, layer), (G, _) in zip(world.task.weights.items(), grads):
-        n, sample = layer.W.shape[1], np.array([step[name] for step in steps])
-        rate = (
-            np.mean([world.plan.scales[k][name] ** 2 * lora.layer_rank(r, layer.W) for k, r in enumerate(case.ranks)])
-            / n
-        )
-        off = sample.mean(axis=0) + world.task.rate(0) * rate * G
-        error = sample.std(axis=0) / np.sqrt(len(sample)) + 1e-12
-        errors.append(float(np.max(np.abs(off) / error)))
+        n, mean = layer.W.shape[1], 0.0
+        for draw in range(n):
+            plan = world.plan._replace(draw=lambda k, step, draw=draw: rows_of_basis(case, world, k, draw))
+            end = run(World(case, world.task, plan).method(variant), case.heads, 1)[-1].main.weights
+            mean = mean + (end[name].W - layer.W) / n
+        each = [world.plan.scales[k][name] ** 2 * lora.layer_rank(r, layer.W) for k, r in enumerate(case.ranks)]
+        errors.append(apart([0 * G, mean], [0 * G, -world.task.rate(0) * np.mean(each) * C**2 / n * G]))
     return worst(errors)
+
+
+def rows_of_basis(case: Case, world: World, head: int, draw: int) -> dict:
+    """Adapters whose rows are c times the vectors draw, draw + 1, … of an orthonormal basis of the head's own."""
+    drawn = {}
+    for i, (name, pair) in enumerate(world.plan.draw(head, 0).items()):
+        r, n = pair.A.shape
+        basis = lora.semi_orthogonal(stream(case.seed, "check", i, head), n, n)
+        drawn[name] = pair._replace(A=C * basis[(draw + np.arange(r)) % n])
+    return drawn
 
 
 @law(

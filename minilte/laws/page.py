@@ -16,7 +16,7 @@ def reference() -> str:
         parts += [
             f"### {law.name}: {law.title}",
             "",
-            f"{law.statement[0].upper()}{law.statement[1:]}.",
+            f"{law.statement}.",
             "",
             f"*Proof.* {proof}",
             "",

@@ -35,7 +35,7 @@ WIDE = dict(widths=networks(5, 8, 2), ranks=st.sampled_from([(1,), (1, 1), (1, 2
     "singular values beyond the bound are rounding, relative to the largest",
 )
 def rank_bound(case, variant):
-    """By L1 W_t - W_0 is a sum of N matrices of rank r_n. With A fixed its rows stay in the space of the A_n's rows, which
+    """By L1 W_t - W_0 is a sum of N matrices of rank r_n at most. With A fixed its rows stay in the space of the A_n's rows, which
     a reset of B does not change; at T = 1 with fresh state A never moves, since its gradient is zero at B = 0."""
     world = build(case)
     bound = lambda W: sum(lora.layer_rank(r, W) for r in case.ranks)  # noqa: E731
@@ -104,8 +104,8 @@ def under_the_floor(case, variant):
         least = floor(case, rank)
         for done in run(method, case.heads, case.steps):
             loss = models.evaluate(world.task.net, method.params(done.main), x, y)[0]
-            errors.append(max(0.0, least - loss) / max(1.0, least))
-    return worst(errors)
+            errors.append((least - loss) / max(1.0, least))
+    return worst([0.0, *errors])
 
 
 @law(
@@ -113,32 +113,42 @@ def under_the_floor(case, variant):
     "The floor is reached",
     "reset-less LTE on least squares reaches the floor of its summed rank",
     lambda: cases(**FLAT, ranks=st.sampled_from([(1, 1), (1, 2), (2, 2)]), every=1, alpha=1.0, steps=1500),
-    0.02,
-    "of the loss at the start; 1500 steps with a falling rate do not end exactly at the minimum",
+    1e-6,
+    "of the loss at the start; 1500 steps with a falling rate end near the minimum, not exactly there",
 )
 def reaches_the_floor(case, variant):
-    """The landscape of a factored least-squares problem has no local minima but the global ones (Baldi & Hornik 1989)."""
+    """Evidence, not a proof: the landscape of a factored least-squares problem has no local minima but the global ones
+    (Baldi & Hornik 1989), and by L3 and L5 LTE at T = 1 walks in it; that Adam gets there is what is seen."""
     x, y, _ = whitened(case)
     world = least_squares(case, 0.05)
     method = world.method(variant)
     loss = lambda main: models.evaluate(world.task.net, method.params(main), x, y)[0]  # noqa: E731
     end, start = loss(run(method, case.heads, case.steps)[-1].main), loss(method.begin())
-    return (end - floor(case, sum(case.ranks))) / start
+    return abs(end - floor(case, sum(case.ranks))) / start
 
 
 @law(
     "L19",
     "Measures of rank",
-    "1 <= stable rank <= effective rank <= rank",
-    lambda: st.tuples(st.integers(1, 7), st.integers(1, 7), seeds, st.floats(0, 3)),
-    1e-9,
-    "rounding of an SVD and a logarithm",
+    "1 <= |M|_F^2 / |M|_2^2 (stable rank) <= exp of the entropy of sigma / sum sigma (effective rank) <= rank",
+    lambda: st.tuples(st.integers(1, 7), st.integers(1, 7), st.integers(1, 7), seeds, st.floats(0, 3)),
+    1e-5,
+    "the expected entropy comes from eigenvalues of M M^T, which keep half the digits",
 )
 def rank_measures(case, variant):
     """sigma_1 is at most |.|_F, so 1 is least. The effective rank is exp of the Shannon entropy of p_i = sigma_i / sum, at
     most the logarithm of their number, and at least its Renyi entropies of higher order; the stable rank lies below the one
     of order infinity, sum sigma / sigma_1, since sigma_i^2 / sigma_1^2 <= sigma_i / sigma_1."""
-    m, n, seed, power = case
-    M = stream(seed, "check").standard_normal((m, n)) * np.arange(1.0, n + 1) ** -power
-    measures = [1.0, stable_rank(M), effective_rank(M), float(numerical_rank(M, 1e-14))]
-    return max(0.0, *(low - high for low, high in zip(measures, measures[1:])))
+    m, n, k, seed, power = case
+    normal = stream(seed, "check").standard_normal
+    M = (normal((m, k)) * np.arange(1.0, k + 1) ** -power) @ normal((k, n))
+    p = np.sqrt(np.maximum(np.linalg.eigvalsh(M @ M.T if m < n else M.T @ M), 0.0))
+    p = p[p > 1e-7 * p.max()] / p[p > 1e-7 * p.max()].sum()
+    measures = [1.0, stable_rank(M), effective_rank(M), float(numerical_rank(M, 1e-9))]
+    expected = [
+        np.linalg.norm(M) ** 2 / np.linalg.norm(M, 2) ** 2,
+        float(np.exp(-(p * np.log(p)).sum())),
+        min(m, n, k),
+    ]
+    order = [low - high for low, high in zip(measures, measures[1:])]
+    return worst([0.0, *order, *(abs(got - true) for got, true in zip(measures[1:], expected))])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from minilte.baselines import data_parallel
 from minilte.comm import threads
 from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
@@ -12,7 +13,7 @@ from minilte.core import lte, tree
 from minilte.laws.equivalences import same_path
 from minilte.laws.law import EXACT, law
 from minilte.laws.strategies import cases
-from minilte.laws.world import World, build, run
+from minilte.laws.world import Case, World, build, run
 from minilte.runs import checkpoint
 from minilte.runs.checkpoint import State
 
@@ -24,30 +25,39 @@ def bits(trees) -> bytes:
     return b"".join(leaf.tobytes() for leaf in tree.leaves(trees))
 
 
-def end_bits(world: World, variant, transport) -> bytes:
-    """The bits of the main state at the end of a run on a transport."""
-    return bits(run(world.method(variant), world.case.heads, world.case.steps, transport)[-1].main)
+METHODS = {
+    "lte": lambda world, variant: world.method(variant),
+    "full": lambda world, _: data_parallel.full(world.task),
+    "lora": lambda world, _: data_parallel.lora(world.task, world.plan),
+    "mhlora": lambda world, _: data_parallel.mhlora(world.task, world.plan),
+}
+
+
+def end_bits(method, case: Case, comm: Ranks) -> bytes:
+    """The bits of the dense weights at the end of a run."""
+    main = method.begin()
+    for done in lte.rounds(method, comm, main, [method.enter(n) for n in comm.mine], case.steps):
+        main = done.main
+    return bits(method.dense(main))
 
 
 @law(
     "L20",
     "Same bits on any ranks",
-    "a run has the same bits serial, in threads, and on any number of ranks",
-    lambda: st.tuples(cases(), st.sampled_from(RANKS)),
+    "a run of any method has the same bits serial, in threads, and on any number of ranks",
+    lambda: st.tuples(cases(), st.sampled_from(RANKS), st.sampled_from(list(METHODS))),
     0.0,
     EXACT,
 )
 def any_ranks(case, variant):
     """Heads are computed one by one whoever holds them, gathered and summed in head order, and every random number is
     keyed by seed, purpose, head and step."""
-    case, ranks = case
-    world = build(case)
-    alone = end_bits(world, variant, Solo())
-    pooled = Ranks(Solo(), case.heads, threads=2)
-    method = world.method(variant)
-    *_, last = lte.rounds(method, pooled, method.begin(), [method.enter(n) for n in pooled.mine], case.steps)
-    everyone = threads.run(ranks, lambda transport: end_bits(world, variant, transport))
-    return float(bits(last.main) != alone or set(everyone) != {alone})
+    case, ranks, name = case
+    method, N = METHODS[name](build(case), variant), case.heads
+    alone = end_bits(method, case, Ranks(Solo(), N))
+    pooled = end_bits(method, case, Ranks(Solo(), N, threads=2))
+    everyone = threads.run(ranks, lambda transport: end_bits(method, case, Ranks(transport, N)))
+    return float({pooled, *everyone} != {alone})
 
 
 @law(
@@ -66,7 +76,8 @@ def any_interruption(case, variant):
     """A checkpoint holds everything the next step depends on, in head order, and streams are keyed by the step."""
     case, at, ranks = case
     world = build(case)
-    method, expected = world.method(variant), end_bits(world, variant, Solo())
+    method = world.method(variant)
+    expected = end_bits(method, case, Ranks(Solo(), case.heads))
     heads = tuple(method.enter(n) for n in range(case.heads))
     state = State(0, method.begin(), heads, {})
     for done in run(method, case.heads, case.steps):
@@ -80,7 +91,7 @@ def any_interruption(case, variant):
         mine, main = [state.heads[n] for n in comm.mine], state.main
         for done in lte.rounds(method, comm, main, mine, case.steps, state.step):
             main = done.main
-        return bits(main)
+        return bits(method.dense(main))
 
     return float(set(threads.run(ranks, rest)) != {expected})
 
@@ -116,7 +127,11 @@ def any_order(case, variant):
     EXACT,
 )
 def one_seed(case, variant):
-    """Nothing is drawn but from keyed streams."""
-    a, b = (end_bits(build(case), variant, Solo()) for _ in range(2))
-    nothing = run(build(case).method(variant), case.heads, 0)
-    return float(a != b or nothing != [])
+    """Nothing is drawn but from keyed streams, and without a step nothing happens."""
+    differ = 0
+    for make in METHODS.values():
+        a, b = (make(build(case), variant) for _ in range(2))
+        ends = {end_bits(method, case, Ranks(Solo(), case.heads)) for method in (a, b)}
+        idle = bits(a.dense(a.begin())) != bits(build(case).task.weights)
+        differ += len(ends) != 1 or idle or run(a, case.heads, 0) != []
+    return float(differ)

@@ -154,6 +154,11 @@ def worst(gaps: Sequence[float]) -> float:
     return max((float("inf") if np.isnan(one) else one for one in gaps), default=0.0)
 
 
+def uneven(N: int) -> list[float]:
+    """Shares 1 : 2 : … : N, summing to one."""
+    return list(np.arange(1.0, N + 1) / (N * (N + 1) / 2))
+
+
 def dense(adapters: Adapters, scales: dict[str, float]) -> dict[str, Array]:
     """s B A of every layer, as matrices."""
     return {name: scales[name] * lora.product(pair) for name, pair in adapters.items()}

@@ -9,6 +9,7 @@ longer say, so it breaks the rank bound and telescoping (law L12). Source: DiLoC
 
 from minilte.core import tree
 from minilte.core.merge import MEAN
+from minilte.core.optim import zeros
 from minilte.core.types import Rule
 
 
@@ -16,7 +17,7 @@ def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN) -> Rule:
     """A rule that steps along what `rule` would do."""
 
     def init(weights):
-        return (rule.init(weights), tree.map(lambda leaf: 0 * leaf, weights) if momentum else None)
+        return (rule.init(weights), zeros(weights) if momentum else None)
 
     def merge(state, weights, *work):
         inner, buf = state

@@ -14,7 +14,7 @@ from minilte.runs import folder
 from minilte.runs.build import all_widths, make_net
 from minilte.runs.config import Config
 from minilte.runs.machine import one_blas_thread
-from minilte.runs.session import Record, advance, first_state, open_session, read_records
+from minilte.runs.session import Record, advance, dense_weights, first_state, open_session, read_records
 from minilte.runs.weights import fitted, read_tensors
 
 
@@ -66,7 +66,7 @@ def fit(config: Config, data: Dataset | None = None) -> Result:
     return Result(
         config,
         parts.task.net,
-        parts.method.dense(state.main),
+        dense_weights(session, state.main),
         parts.data.scaling or unscaled(parts.data.inputs),
         records,
     )

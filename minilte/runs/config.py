@@ -1,7 +1,6 @@
 """The settings of a run: one flat, frozen, validated dataclass. Flags, TOML files and `ml.Config(...)` all end here."""
 
 import dataclasses
-import math
 import sys
 import types
 import typing
@@ -9,11 +8,10 @@ from dataclasses import dataclass, field
 
 from minilte.core.errors import BadInput
 from minilte.core.layers import ACTIVATIONS
-from minilte.core.lora import INITS
+from minilte.core.lora import INITS, scale
 from minilte.core.lte import REDUCTIONS, REPLICAS, RESETS
 from minilte.core.schedules import SHAPES
 
-LARGEST_SCALE = 1e6  # of an adapter; the paper's largest alpha at rank 1 is 8192
 MOST = 10**9  # of anything that is counted: far beyond use, and every float and index can hold it
 
 
@@ -101,9 +99,7 @@ class Config:
         """What no single field can know. Raises BadInput."""
         if self.head_ranks and len(self.head_ranks) != self.heads:
             raise BadInput(f"head-ranks: expected one for each of {self.heads} heads, got {len(self.head_ranks)}")
-        least = min(self.head_ranks or (self.rank,))
-        if (s := self.alpha / (least if self.scaling == "rank" else math.sqrt(least))) > LARGEST_SCALE:
-            raise BadInput(f"alpha: expected alpha / {self.scaling} of at most {LARGEST_SCALE:g}, got {s:g}")
+        scale(self.alpha, min(self.head_ranks or (self.rank,)), self.scaling)
         if self.batch < self.heads and self.head_data == "own":
             raise BadInput(f"batch: expected at least one sample for each of {self.heads} heads, got {self.batch}")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):

@@ -23,6 +23,7 @@ def parser(prog: str, summary: str, *classes) -> argparse.ArgumentParser:
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=110),
     )
     made.error = refuse
+    made._negative_number_matcher = re.compile(r"-\.?\d")  # or `--lr -1e-3` would be told that -1e-3 is an option
     for each in classes:
         for knob in dataclasses.fields(each):
             add_flag(made, knob)

@@ -17,7 +17,7 @@ from minilte.runs.agree import agreed
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import changed, fingerprint
-from minilte.runs.session import Record, Session, advance, due, first_state, open_session, read_records
+from minilte.runs.session import Record, Session, advance, dense_weights, due, first_state, open_session, read_records
 from minilte.runs.summary import summary
 
 
@@ -166,12 +166,12 @@ def finish(path: Path, session: Session, state: State, versus: dict | Stopped | 
     if comm.rank != 0:
         return {}
     records = read_records(path / "metrics.jsonl")
-    final, dense = records[-1], parts.method.dense(state.main)
+    final, dense = records[-1], dense_weights(session, state.main)
     mean, deviation = parts.data.scaling or unscaled(parts.data.inputs)
     scaling = {"input.mean": mean, "input.deviation": deviation}
     weights.write_weights(path / "final.safetensors", dense, scaling)
     pictures(path, session, dense, records, versus)
-    done = summary(session, state, final, sent, versus)
+    done = summary(session, state, dense, final, sent, versus)
     folder.write_json(path / "summary.json", done)
     return done
 

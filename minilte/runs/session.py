@@ -10,7 +10,7 @@ from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
 from minilte.core import lte, models
 from minilte.core.errors import BadInput, Diverged
-from minilte.core.types import Round, Tree
+from minilte.core.types import Round, Tree, Weights
 from minilte.data.dataset import Dataset
 from minilte.runs import folder
 from minilte.runs.build import Parts, build
@@ -107,6 +107,12 @@ def observed(session: Session, done: Round, seconds: float, evaluate: bool) -> R
         done.step, {"main weights, training": train_loss, "main weights, held out": test_loss}, agreed=False
     )
     return record._replace(train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy)
+
+
+def dense_weights(session: Session, main: Tree) -> Weights:
+    """One dense matrix a layer, as it is saved and hashed. Under one BLAS thread: for LoRA it is a product."""
+    with one_blas_thread():
+        return session.parts.method.dense(main)
 
 
 def measure(session: Session, main: Tree, x, y) -> tuple[float, float | None]:

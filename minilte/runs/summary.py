@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from minilte.core import tree
+from minilte.core.types import Weights
 from minilte.runs import account, weights
 from minilte.runs.account import human
 from minilte.runs.build import Parts
@@ -11,7 +12,7 @@ from minilte.runs.config import Config
 from minilte.runs.session import Record, Session
 
 
-def summary(session: Session, state: State, final: Record, sent: dict, versus: dict | None) -> dict:
+def summary(session: Session, state: State, dense: Weights, final: Record, sent: dict, versus: dict | None) -> dict:
     """What summary.json holds: measures, costs, and the hash of the main weights."""
     parts, seconds = session.parts, state.facts["seconds"]
     return {
@@ -25,7 +26,7 @@ def summary(session: Session, state: State, final: Record, sent: dict, versus: d
         "parameters": tree.size(parts.task.weights),
         "bytes_sent": sent,
         "memory": account.memory(parts, state.main, state.heads[0]),
-        "weights_sha256": weights.sha256(parts.method.dense(state.main)),
+        "weights_sha256": weights.sha256(dense),
         "inputs": parts.data.inputs,
         "outputs": parts.data.outputs,
         "classes": parts.data.classes,

@@ -61,6 +61,20 @@ def test_a_merge_changes_nothing_for_the_head_that_was_merged_alone(seed, lead, 
     assert np.array_equal(layers.lora(x, W, c, s, now, now)[0], layers.linear(x, W, c)[0])  # exactly (law L10)
 
 
+def test_a_head_in_low_precision_keeps_a_small_change():
+    draw = stream(0, "check").standard_normal
+    single = lambda *shape: draw(shape).astype("f4")  # noqa: E731
+    then = Adapter(single(4, 64), single(64, 4))
+    now = tree.map(lambda leaf: leaf * (1 + 1e-3 * single(*leaf.shape)), then)
+    x, W = single(5, 64), np.zeros((64, 64), "f4")
+    exact = [B @ A for A, B in (tree.map(np.float64, pair) for pair in (now, then))]
+    y, cache = layers.lora(x, W, None, 1.0, now, then)
+    dx, *_ = layers.lora_back(x, cache)
+    # float32 keeps 1e-7 of the change itself; the difference of two products keeps 1e-4 of it
+    for got, true in ((y, x @ (exact[0] - exact[1]).T), (dx, x @ (exact[0] - exact[1]))):
+        assert np.linalg.norm(got - true) < 1e-6 * np.linalg.norm(true)
+
+
 @given(seeds, leading, axes, axes, axes, st.booleans())
 def test_leaving_out_a_change_of_zero_changes_nothing_but_rounding(seed, lead, m, n, r, same_object):
     args = x, W, c, s, now, _ = head_layer(seed, lead, m, n, r)

@@ -1,5 +1,7 @@
 """The merge against the dense mean, and what it may not do."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from minilte.core import tree
 from minilte.core.lora import product
 from minilte.core.errors import BadInput
-from minilte.core.merge import mean, merged, shares
+from minilte.core.merge import ROWS, mean, merged, plus_product, shares
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
 
@@ -62,10 +64,33 @@ def test_nothing_passed_in_is_changed(seed, m, n, ranks):
     assert all(np.array_equal(x, y) for x, y in zip(tree.leaves(everything[:3]), before))
 
 
-@pytest.mark.parametrize("w", [[0.5, 0.4], [1.0], [0.5, 0.5, 0.0], [float("nan"), 1.0]])
+@pytest.mark.parametrize(
+    "w", [[0.5, 0.4], [1.0], [0.5, 0.5, 0.0], [float("nan"), 1.0], [1.0, float("nan")], [1.5, -0.5]]
+)
 def test_shares_that_do_not_sum_to_one_are_refused(w):
-    with pytest.raises(BadInput, match="2 shares that sum to 1"):
+    with pytest.raises(BadInput, match="2 shares of at least 0 that sum to 1"):
         shares(2, w)
+
+
+@pytest.mark.parametrize("m", [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 88])
+def test_blocks_of_rows_cover_the_product_with_the_same_bits_on_any_threads(m):
+    draw = stream(m, "check").standard_normal
+    W, B, A = (draw(shape).astype(np.float32) for shape in ((m, 33), (m, 5), (5, 33)))
+    whole = plus_product(W, B, A)
+    np.testing.assert_allclose(whole, W + B @ A, atol=2e-5)  # float32 sums of five products of size 10
+    with ThreadPoolExecutor(2) as pool:
+        assert np.array_equal(plus_product(W, B, A, pool.map), whole)
+
+
+def test_a_merge_in_low_precision_keeps_a_small_change():
+    draw = stream(0, "check").standard_normal
+    then = Adapter(draw((4, 64)).astype("f4"), draw((64, 4)).astype("f4"))
+    now = tree.map(lambda leaf: leaf * (1 + 1e-3 * draw(leaf.shape).astype("f4")), then)
+    exact = product(tree.map(np.float64, now)) - product(tree.map(np.float64, then))
+    zero = {"layer1": Linear(np.zeros((64, 64), "f4"), None)}
+    got = merged(zero, [Sent({"layer1": now}, {})], [{"layer1": then}], [{"layer1": 1.0}], [1.0])["layer1"].W
+    # float32 keeps 1e-7 of the change itself; the difference of two products keeps 1e-4 of it
+    assert np.linalg.norm(got - exact) < 1e-6 * np.linalg.norm(exact)
 
 
 def test_every_head_needs_a_share_and_a_scale():

@@ -130,6 +130,13 @@ def test_parameters_in_any_memory_order_are_written():
     a = optim.adamw().update(p, p, optim.adamw().init(p), 0.1)[0]["a"]
     c = {"a": np.ascontiguousarray(p["a"])}
     assert np.array_equal(a, optim.adamw().update(c, c, optim.adamw().init(c), 0.1)[0]["a"])
+    own = optim.adamw().update(p, c, optim.adamw().init(p), 0.1, mine=True)[0]["a"]  # memory that cannot be reused
+    assert np.array_equal(own, a)
+
+
+def test_the_norm_of_a_large_or_long_float32_gradient_is_right():
+    assert optim.norm({"a": np.full(10**6, 0.1, np.float32)}) == pytest.approx(0.1 * 1e3, rel=1e-7)
+    assert optim.norm({"a": np.full(4, 1e30, np.float32)}) == pytest.approx(2e30, rel=1e-7)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -13,8 +13,8 @@ from minilte.comm.ranks import Ranks
 from minilte.core.head import seen
 from minilte.core.models import forward
 from minilte.laws import oracle
-from minilte.laws.equivalences import SMOOTH, dense_settings
-from minilte.laws.strategies import cases, heads
+from minilte.laws.equivalences import dense_settings
+from minilte.laws.strategies import SMOOTH, cases, heads
 from minilte.laws.world import build, gap
 from minilte.runs import checkpoint
 from minilte.runs.checkpoint import State

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from minilte.core.errors import BadInput
 from minilte.laws.strategies import cases
 from minilte.laws.world import apart, build, weights_along
 from minilte.merging.telescope import TELESCOPE
@@ -29,5 +30,5 @@ def test_after_a_reset_it_refuses():
     from minilte.laws.world import Case
 
     world = build(Case(reset="b"))
-    with pytest.raises(ValueError, match="reset-less"):
+    with pytest.raises(BadInput, match="without resets"):
         weights_along(world.method(rule=TELESCOPE), 2, 2)

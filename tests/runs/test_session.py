@@ -12,7 +12,7 @@ from minilte.comm import threads
 from minilte.core import models, tree
 from minilte.core.errors import BadInput, Diverged
 from minilte.runs import folder
-from minilte.runs.session import Record, advance, due, first_state, open_session, read_records
+from minilte.runs.session import Record, advance, due, first_state, open_session, read_records, dense_weights
 from minilte.runs.weights import sha256
 
 RUNAWAY = dict(optimizer="sgd", lr=1e30, schedule="constant", warmup=0.0)
@@ -153,3 +153,17 @@ def test_a_line_that_is_no_record_is_named(tmp_path, line):
     (tmp_path / "metrics.jsonl").write_text(line + "\n")
     with pytest.raises(BadInput, match="metrics.jsonl line 1: not a record"):
         read_records(tmp_path / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("method", ["lora", "mhlora"])
+def test_what_is_saved_does_not_depend_on_the_threads_of_blas_outside(method):
+    from threadpoolctl import threadpool_limits
+
+    config = tiny.config(method=method, inputs=301, outputs=300, rank=100, alpha=64.0, steps=1)
+    hashes = set()
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            session = open_session(config)
+            *_, (_, last) = advance(session, first_state(session))
+            hashes.add(sha256(dense_weights(session, last.main)))
+    assert len(hashes) == 1

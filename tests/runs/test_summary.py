@@ -4,7 +4,7 @@ import pytest
 import tiny
 
 from minilte.runs import job, summary
-from minilte.runs.session import Record, advance, first_state
+from minilte.runs.session import Record, advance, first_state, dense_weights
 from minilte.runs.weights import sha256
 
 KEYS = {  # DESIGN 5 names the first; the others are what it means by them
@@ -30,7 +30,12 @@ def made(**changes):
     session = tiny.session(**changes)
     *_, (record, state) = advance(session, first_state(session))
     sent = dict(per_rank=[0], total=0, full_rank_ring=0, full_rank_all_to_all=0)
-    return session, state, record, summary.summary(session, state, record, sent, None)
+    return (
+        session,
+        state,
+        record,
+        summary.summary(session, state, dense_weights(session, state.main), record, sent, None),
+    )
 
 
 def test_the_record_holds_the_measures_of_the_last_evaluation_and_the_hash_of_the_weights():
