@@ -61,6 +61,12 @@ def test_a_merge_changes_nothing_for_the_head_that_was_merged_alone(seed, lead, 
     assert np.array_equal(layers.lora(x, W, c, s, now, now)[0], layers.linear(x, W, c)[0])  # exactly (law L10)
 
 
+def test_a_head_has_moved_when_either_factor_has():
+    pair, other = (Adapter(normal(1, 2, 3, i=i), normal(1, 4, 2, i=i)) for i in (0, 1))
+    assert layers.unmoved(pair, pair) and layers.unmoved(pair, Adapter(pair.A.copy(), pair.B.copy()))
+    assert not layers.unmoved(pair, pair._replace(A=other.A)) and not layers.unmoved(pair, pair._replace(B=other.B))
+
+
 def test_a_head_in_low_precision_keeps_a_small_change():
     draw = stream(0, "check").standard_normal
     single = lambda *shape: draw(shape).astype("f4")  # noqa: E731

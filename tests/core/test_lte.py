@@ -20,11 +20,11 @@ def test_the_defaults_are_those_of_the_paper():
 def test_a_round_carries_the_losses_of_all_heads_and_a_rule_its_state():
     task, _ = make_task(optim.sgd(), 0.05)
     counting = Rule(
-        lambda weights: {"merges": 0}, lambda state, weights, *rest: (weights, {"merges": state["merges"] + 1})
+        lambda weights: {"merges": 0, "of": len(weights)}, lambda state, weights, *rest: (weights, state | {"merges": state["merges"] + 1})
     )
     method, comm = lte.lte(task, make_plan(task), rule=counting), Alone(len(RANKS))
     rounds = list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], 30))
-    assert [done.main.rule["merges"] for done in rounds] == [1, 2, 3]
+    assert [done.main.rule for done in rounds] == [{"merges": i, "of": 3} for i in (1, 2, 3)]
     assert all(done.losses == [head.loss for head in done.heads] and len(done.losses) == 3 for done in rounds)
     assert method.params(rounds[-1].main) is method.dense(rounds[-1].main) is rounds[-1].main.weights
 

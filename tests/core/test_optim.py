@@ -69,6 +69,18 @@ def test_adamw_step_by_step(settings):
         assert tree_p["a"][0] == pytest.approx(p, rel=1e-14) and int(state.count) == t
 
 
+def test_a_float32_step_is_computed_in_float32():
+    draw = stream(3, "check").standard_normal
+    p, g = draw(50).astype("f4"), draw(50).astype("f4")
+    m, v = np.float32(0.1) * g, np.float32(0.001) * g * g
+    root = np.float32((1 - 0.999) ** 0.5)
+    expected = p - m / (np.sqrt(v) + root * np.float32(1e-8)) * (np.float32(0.1) * root / np.float32(0.1))
+    got, state = optim.adamw().update({"a": p}, {"a": g}, optim.adamw().init({"a": p}), 0.1)
+    assert got["a"].dtype == state.v["a"].dtype == np.float32
+    np.testing.assert_allclose(got["a"], expected, rtol=1e-6)  # a few roundings of float32
+    np.testing.assert_array_equal(state.v["a"], (np.float32(0.001) * g) * g + np.float32(0.999) * np.float32(0))
+
+
 def test_clipping_lets_pass_what_is_just_at_the_bound_and_keeps_everything_without_one():
     g = {"a": np.array([3.0, 4.0])}
     assert optim.clip(g, 5.0) is g and optim.clip(g, None) is g
