@@ -10,6 +10,16 @@ from collections.abc import Callable, Sequence
 from minilte.core.errors import MinilteError
 
 
+def main(body: Callable, flags: Callable, argv: Sequence[str] | None, transport=None) -> int:
+    """A command: its flags() for --help, which touches nothing else, or body(argv, transport) by `run`."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if "-h" in argv or "--help" in argv:
+        if first_of_job():
+            say(flags().format_help().rstrip())
+        return 0
+    return run(body, argv, transport)
+
+
 def run(body: Callable, argv: Sequence[str], transport=None) -> int:
     """body(argv, transport) on every rank; returns the exit code. No rank is ever left waiting for another.
 

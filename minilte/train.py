@@ -30,12 +30,7 @@ OPTIONS = {option.name for option in dataclasses.fields(Options)}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if "-h" in argv or "--help" in argv:
-        if command.first_of_job():
-            say(flags().format_help().rstrip())
-        return 0
-    return command.run(train, argv)
+    return command.main(train, flags, argv)
 
 
 def flags():

@@ -30,11 +30,7 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 if all laws hold, 1 if one falls, 2 for bad input."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if "-h" in argv or "--help" in argv:
-        say(flags().format_help().rstrip())
-        return 0
-    return command.run(verify, argv, Solo())
+    return command.main(verify, flags, argv, Solo())
 
 
 def flags():

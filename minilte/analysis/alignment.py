@@ -19,7 +19,9 @@ def cosine(one: Adapter, other: Adapter) -> float:
     """
     size = np.sqrt(inner(one, one)) * np.sqrt(inner(other, other))
     if not size > 0:
-        raise BadInput("cosine: expected B A other than zero for both heads; before the first step there is no direction")
+        raise BadInput(
+            "cosine: expected B A other than zero for both heads; before the first step there is no direction"
+        )
     return float(inner(one, other) / size)
 
 

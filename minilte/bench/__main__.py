@@ -27,11 +27,7 @@ class Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code. A target that is missed is reported, not an error."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if "-h" in argv or "--help" in argv:
-        say(flags().format_help().rstrip())
-        return 0
-    return command.run(bench, argv, Solo())
+    return command.main(bench, flags, argv, Solo())
 
 
 def flags():

@@ -1,25 +1,20 @@
 """Steps on MPI ranks, timed from outside: `mpirun -n P python -m minilte.bench.ranks` prints the seconds of a round."""
 
-import shutil
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from minilte.bench.step import Size, rounds
 from minilte.bench.timing import Spread, spread
-from minilte.core.errors import BadInput
+from minilte.comm.mpi import job
 
 ROUNDS = 6
 
 
 def seconds_on(ranks: int) -> float:
     """The median seconds of a round on so many ranks, one BLAS thread each."""
-    mpirun = shutil.which("mpirun", path=str(Path(sys.executable).parent)) or shutil.which("mpirun")
-    if mpirun is None:
-        raise BadInput("bench: no mpirun is on PATH; install an MPI library, e.g. pip install 'minilte[mpi]'")
-    command = [mpirun, "-n", str(ranks), sys.executable, "-m", "minilte.bench.ranks"]
+    command = job(ranks, "minilte.bench.ranks")
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 

@@ -1,8 +1,11 @@
 """Ranks as MPI processes: the only module that imports mpi4py."""
 
 import os
+import shutil
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -43,6 +46,17 @@ def connect():
             "mpirun (under srun: --mpi=pmi2 or pmix)"
         )
     return MPIRank(MPI)
+
+
+def job(ranks: int, module: str) -> list[str]:
+    """The command that starts a module on so many ranks, with the mpirun of this Python or the one on PATH.
+
+    Raises BadInput where there is none.
+    """
+    mpirun = shutil.which("mpirun", path=str(Path(sys.executable).parent)) or shutil.which("mpirun")
+    if mpirun is None:
+        raise BadInput("ranks: no mpirun is on PATH; install an MPI library, e.g. pip install 'minilte[mpi]'")
+    return [mpirun, "-n", str(ranks), sys.executable, "-m", module]
 
 
 def first_line(trouble: Exception) -> str:

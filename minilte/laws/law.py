@@ -64,7 +64,8 @@ def try_law(
     one: Law, examples: int = 20, seed: int = 0, variant: Variant = Variant(), shrink: bool = True
 ) -> Verdict:
     """Hold a law against `examples` random cases; a case that breaks it is shrunk to a small one, if asked."""
-    from hypothesis import HealthCheck, Phase, given, seed as seeded, settings
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import seed as seeded
 
     errors: list[float] = []
     broken: list = []

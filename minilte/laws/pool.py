@@ -6,13 +6,12 @@ Hypothesis runs in the parent and never under mpirun: a search that branches dif
 import dataclasses
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+from minilte.comm.mpi import job
 from minilte.core import tree
-from minilte.core.errors import BadInput, RankLost
+from minilte.core.errors import RankLost
 from minilte.laws.law import EXACT, Law
 from minilte.laws.runs import any_ranks
 from minilte.laws.strategies import cases
@@ -32,10 +31,7 @@ class Pool:
     ranks: int
 
     def __post_init__(self):
-        mpirun = shutil.which("mpirun", path=str(Path(sys.executable).parent)) or shutil.which("mpirun")
-        if mpirun is None:
-            raise BadInput("ranks: no mpirun is on PATH; install an MPI library, e.g. pip install 'minilte[mpi]'")
-        command = [mpirun, "-n", str(self.ranks), sys.executable, "-m", "minilte.laws.pool"]
+        command = job(self.ranks, "minilte.laws.pool")
         self.job = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def digests(self, case: Case) -> list[str]:

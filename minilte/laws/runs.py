@@ -10,10 +10,9 @@ from minilte.comm import threads
 from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
 from minilte.core import lte, tree
-from minilte.laws.equivalences import same_path
 from minilte.laws.law import EXACT, law
 from minilte.laws.strategies import cases
-from minilte.laws.world import Case, World, build, run
+from minilte.laws.world import Case, World, build, run, same_path
 from minilte.runs import checkpoint
 from minilte.runs.checkpoint import State
 

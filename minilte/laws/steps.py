@@ -9,11 +9,10 @@ from minilte.core.errors import BadInput
 from minilte.core.lora import product
 from minilte.core.random import stream
 from minilte.core.types import Adapter
-from minilte.laws.equivalences import STEPS, same_path
 from minilte.laws.law import law
 from minilte.laws.parts import frozen_A, rates
 from minilte.laws.strategies import SMOOTH, cases, heads
-from minilte.laws.world import Case, World, build, gap, moved_plan, optimizer, run, worst
+from minilte.laws.world import STEPS, Case, World, build, gap, moved_plan, optimizer, run, same_path, worst
 
 ROUNDING = "rounding of a few dozen products of numbers of size 1 to 100"
 

@@ -13,6 +13,8 @@ from minilte.core.merge import MEAN
 from minilte.core.random import stream
 from minilte.core.types import Adapters, Array, Method, Round, Rule, Task, Tree, Weights
 
+STEPS = "rounding of a dozen steps; relu is left out, where rounding can change the side of a kink"
+
 
 class Case(NamedTuple):
     """Everything that a problem follows from. Float64; `seed` draws weights, adapters and samples."""
@@ -141,6 +143,11 @@ def apart(path: Sequence[Tree], other: Sequence[Tree]) -> float:
     path, other = list(path), list(other)
     far = max((difference(there, other[0]) for there in other), default=0.0)
     return worst([difference(a, b) for a, b in zip(path, other, strict=True)]) / max(far, 1e-6)
+
+
+def same_path(method, other, heads: int, steps: int) -> float:
+    """The largest gap between two methods' dense weights along the way."""
+    return apart(weights_along(method, heads, steps), weights_along(other, heads, steps))
 
 
 def difference(a: Tree, b: Tree) -> float:

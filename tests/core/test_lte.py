@@ -20,7 +20,8 @@ def test_the_defaults_are_those_of_the_paper():
 def test_a_round_carries_the_losses_of_all_heads_and_a_rule_its_state():
     task, _ = make_task(optim.sgd(), 0.05)
     counting = Rule(
-        lambda weights: {"merges": 0, "of": len(weights)}, lambda state, weights, *rest: (weights, state | {"merges": state["merges"] + 1})
+        lambda weights: {"merges": 0, "of": len(weights)},
+        lambda state, weights, *rest: (weights, state | {"merges": state["merges"] + 1}),
     )
     method, comm = lte.lte(task, make_plan(task), rule=counting), Alone(len(RANKS))
     rounds = list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], 30))

@@ -9,7 +9,7 @@ from minilte.laws.equivalences import reset_against_mhlora
 from minilte.laws.merges import outer_momentum, unnormalised
 from minilte.laws.ranks import reset_beyond_bound
 from minilte.laws.steps import drafts_step, regauged
-from minilte.laws.world import Variant, build
+from minilte.laws.world import Variant
 
 
 def test_all_twenty_laws_are_there():

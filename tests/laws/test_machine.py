@@ -13,7 +13,7 @@ from minilte.comm.ranks import Ranks
 from minilte.core.head import seen
 from minilte.core.models import forward
 from minilte.laws import oracle
-from minilte.laws.equivalences import dense_settings
+from minilte.laws.dense import dense_settings
 from minilte.laws.strategies import SMOOTH, cases, heads
 from minilte.laws.world import build, gap
 from minilte.runs import checkpoint

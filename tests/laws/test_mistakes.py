@@ -12,7 +12,7 @@ from minilte.core.merge import merged
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Rule
 from minilte.laws import oracle
-from minilte.laws.equivalences import dense_settings
+from minilte.laws.dense import dense_settings
 from minilte.laws.world import Case, Variant, build, gap, run
 
 CASE = Case(widths=(6, 5, 4), ranks=(2, 2, 1), every=2, steps=12, lr=0.02)

@@ -161,8 +161,8 @@ def test_what_is_saved_does_not_depend_on_the_threads_of_blas_outside(method):
 
     config = tiny.config(method=method, inputs=301, outputs=300, rank=100, alpha=64.0, steps=1)
     hashes = set()
-    for threads in (1, 2):
-        with threadpool_limits(threads, user_api="blas"):
+    for blas in (1, 2):
+        with threadpool_limits(blas, user_api="blas"):
             session = open_session(config)
             *_, (_, last) = advance(session, first_state(session))
             hashes.add(sha256(dense_weights(session, last.main)))
