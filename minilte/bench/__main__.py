@@ -72,7 +72,7 @@ def measured(figure, runs: int) -> dict:
 
 def target(figure) -> str:
     """The target in words."""
-    return f"<= {figure.most:.2f}" if figure.most is not None else f">= {figure.least:.2f}" if figure.least else ""
+    return f"<= {figure.most:.3g}" if figure.most is not None else f">= {figure.least:.3g}" if figure.least else ""
 
 
 def line(row: dict) -> str:
@@ -81,8 +81,8 @@ def line(row: dict) -> str:
         return f"{row['name']:80} needs {row['missing']}: pip install 'minilte[bench]'"
     ratio = row["ratio"]
     verdict = {True: "met", False: "MISSED", None: ""}[row["met"]]
-    numbers = f"{ratio['median']:6.2f}  [{ratio['least']:.2f}, {ratio['most']:.2f}] of {ratio['count']}"
-    return f"{row['name']:80}{numbers}  {row['target']:8}{verdict}"
+    numbers = f"{ratio['median']:8.3g}  [{ratio['least']:.3g}, {ratio['most']:.3g}] of {ratio['count']}"
+    return f"{row['name']:80}{numbers}  {row['target']:10}{verdict}"
 
 
 if __name__ == "__main__":

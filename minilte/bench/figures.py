@@ -5,11 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.bench import peers, step
-from minilte.bench.ranks import speed_up
+from minilte.bench import ddp, peers, ranks, step
 from minilte.bench.step import Size
-from minilte.bench.timing import Spread, paired
-from minilte.core import optim
+from minilte.bench.timing import Spread, paired, spread
+from minilte.comm import threads
+from minilte.comm.ranks import Ranks
+from minilte.comm.traffic import ring
+from minilte.core import lte, optim, tree
 from minilte.core.merge import MEAN
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
@@ -76,6 +78,29 @@ def merge(runs: int, rule, width: int = 1024, heads: int = 32, rank: int = 32) -
     return paired(mine, peers.naive_merge(width, heads, rank), runs).ratio
 
 
+def on_two_processes(runs: int) -> Spread:
+    """A step of LTE on two MPI ranks over a dense step of torch DDP on two processes."""
+    return spread([ranks.seconds_on(2) / ddp.seconds_on(2) for _ in range(max(3, runs // 2))])
+
+
+def bytes_against_ring(_: int, width: int = 1024, heads: int = 8, rank: int = 8, every: int = 10) -> Spread:
+    """Bytes that LTE hands to its transport, counted, over those of a ring all-reduce of dense gradients at every step.
+
+    One square layer without a bias, a head a rank, one round. By formula N r / (T m), for m x m matrices.
+    """
+    size = Size((width, width), heads, heads, rank, every)
+    task = step.task(size, bias=False)
+    method = step.method(size, task)
+
+    def sent(transport):
+        comm = Ranks(transport, heads)
+        list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], every))
+        return comm.sent
+
+    counted = sum(threads.run(heads, sent))
+    return spread([counted / (ring(heads, tree.nbytes(task.weights)) * every)])
+
+
 LARGE, SMALL, NARROW = Size(), Size(batch=256), Size(widths=(784, 256, 256, 10))
 
 FIGURES = (
@@ -96,5 +121,7 @@ FIGURES = (
         lambda runs: paired(single_blas(step.rounds(LARGE, 1)), single_blas(step.rounds(LARGE, 2)), runs).ratio,
         least=1.80,
     ),
-    Figure("speed-up of 2 ranks over 1", lambda runs: speed_up(2, max(3, runs // 2)), least=1.80),
+    Figure("LTE on 2 ranks / torch DDP over gloo on 2 processes, batch 4096", on_two_processes),
+    Figure("bytes of LTE, counted / ring data parallel: 8 heads, r 8, T 10, 1024 wide", bytes_against_ring, most=1 / 160),
+    Figure("speed-up of 2 ranks over 1", lambda runs: ranks.speed_up(2, max(3, runs // 2)), least=1.80),
 )

@@ -9,7 +9,7 @@ from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
 from minilte.core import lora, lte, models, optim
 from minilte.core.random import stream
-from minilte.core.types import Task
+from minilte.core.types import Method, Task
 
 
 class Size(NamedTuple):
@@ -32,10 +32,10 @@ def samples(size: Size):
     return x, draw.integers(0, size.widths[-1], size.batch)
 
 
-def task(size: Size) -> Task:
+def task(size: Size, bias: bool = True) -> Task:
     """AdamW in float32 on the same samples again and again."""
     net = models.mlp(size.widths)
-    weights = models.init_weights(net, size.widths, 0)
+    weights = models.init_weights(net, size.widths, 0, bias=bias)
     x, y = samples(size)
     blocks = np.array_split(np.arange(size.batch), size.heads)
     parts = [(x[block[0] : block[-1] + 1], y[block[0] : block[-1] + 1]) for block in blocks]
@@ -43,14 +43,17 @@ def task(size: Size) -> Task:
     return Task(net, weights, lambda head, step: parts[head], shares, optim.adamw(), lambda step: 1e-4)
 
 
+def method(size: Size, made: Task) -> Method:
+    """LTE of this size on a task."""
+    ranks = [dict.fromkeys(made.weights, size.rank)] * size.heads
+    return lte.lte(made, lora.plan(made.weights, ranks, 16.0), size.every)
+
+
 def rounds(size: Size, threads: int = 2, transport=None) -> Callable[[], object]:
     """A function that trains one round of LTE, T steps and a merge, every time it is called."""
-    made = task(size)
-    ranks = [dict.fromkeys(made.weights, size.rank)] * size.heads
-    method = lte.lte(made, lora.plan(made.weights, ranks, 16.0), size.every)
+    made = method(size, task(size))
     comm = Ranks(transport or Solo(), size.heads, threads)
-    heads = [method.enter(n) for n in comm.mine]
-    loop = lte.rounds(method, comm, method.begin(), heads, 10**9)
+    loop = lte.rounds(made, comm, made.begin(), [made.enter(n) for n in comm.mine], 10**9)
     return lambda: next(loop)
 
 

@@ -1,0 +1,51 @@
+"""Dense training by torch's DistributedDataParallel over gloo: the full-rank neighbour on several processes.
+
+`python -m minilte.bench.ddp RANK SIZE FILE` is one of them; rank 0 prints the median seconds of a step.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+
+from minilte.bench.step import Size
+
+STEPS = 6
+
+
+def seconds_on(processes: int) -> float:
+    """The median seconds of a step on so many processes, one thread each. Raises ModuleNotFoundError without torch."""
+    import torch  # noqa: F401  to say so here, and not in a child
+
+    with tempfile.NamedTemporaryFile() as meeting:
+        command = [sys.executable, "-m", "minilte.bench.ddp"]
+        jobs = [
+            subprocess.Popen(
+                [*command, str(rank), str(processes), meeting.name + ".store"], stdout=subprocess.PIPE, text=True
+            )
+            for rank in range(processes)
+        ]
+        outs = [job.communicate(timeout=300)[0] for job in jobs]
+    return float(outs[0].split()[-1])
+
+
+def main(rank: int, size: int, store: str) -> None:
+    """One process."""
+    import torch
+
+    from minilte.bench.peers import dense, network
+    from minilte.bench.timing import seconds
+
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    share = Size()._replace(batch=Size().batch // size, heads=1)
+    net = torch.nn.parallel.DistributedDataParallel(network(share.widths))
+    step = dense(share, net)
+    times = [seconds(step) for _ in range(STEPS + 1)][1:]
+    torch.distributed.destroy_process_group()
+    if rank == 0:
+        sys.stdout.write(f"{statistics.median(times)}\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
