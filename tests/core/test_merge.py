@@ -108,6 +108,7 @@ def test_a_mean_needs_a_share_for_every_tree():
 
 def test_shares_are_even_unless_given():
     assert shares(4) == [0.25] * 4 and shares(2, [0.75, 0.25]) == [0.75, 0.25]
+    assert shares(2, [1.0, 0.0]) == [1.0, 0.0]  # a head may count for nothing
 
 
 def test_a_mean_is_added_in_head_order():

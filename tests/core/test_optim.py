@@ -72,13 +72,19 @@ def test_adamw_step_by_step(settings):
 def test_a_float32_step_is_computed_in_float32():
     draw = stream(3, "check").standard_normal
     p, g = draw(50).astype("f4"), draw(50).astype("f4")
-    m, v = np.float32(0.1) * g, np.float32(0.001) * g * g
-    root = np.float32((1 - 0.999) ** 0.5)
-    expected = p - m / (np.sqrt(v) + root * np.float32(1e-8)) * (np.float32(0.1) * root / np.float32(0.1))
+    m, v = 0.9 * np.zeros_like(g) + (1 - 0.9) * g, (1 - 0.999) * g * g
+    root = (1 - 0.999) ** 0.5
+    expected = p - m / (np.sqrt(v) + root * 1e-8) * (0.1 * root / (1 - 0.9))
     got, state = optim.adamw().update({"a": p}, {"a": g}, optim.adamw().init({"a": p}), 0.1)
     assert got["a"].dtype == state.v["a"].dtype == np.float32
-    np.testing.assert_allclose(got["a"], expected, rtol=1e-6)  # a few roundings of float32
-    np.testing.assert_array_equal(state.v["a"], (np.float32(0.001) * g) * g + np.float32(0.999) * np.float32(0))
+    np.testing.assert_array_equal(got["a"], expected)  # the same operations, one after the other, all in float32
+
+
+def test_memory_is_used_again_where_it_may_be_and_only_there():
+    p, g = {"a": np.ones(3)}, {"a": np.ones(3)}
+    for mine in (True, False):
+        new, state = optim.adamw().update(p, g, before := optim.adamw().init(p), 0.1, mine=mine)
+        assert np.shares_memory(new["a"], p["a"]) is np.shares_memory(state.m["a"], before.m["a"]) is mine
 
 
 def test_clipping_lets_pass_what_is_just_at_the_bound_and_keeps_everything_without_one():
