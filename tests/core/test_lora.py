@@ -63,6 +63,9 @@ def test_the_mean_of_products_is_not_the_product_of_means():
 
 def test_a_scale_is_alpha_over_the_rank_asked_or_its_root():
     assert lora.scale(64, 16) == 4 and lora.scale(64, 16, "sqrt-rank") == 16
+    assert lora.scale(1e6, 1) == lora.LARGEST_SCALE
+    with pytest.raises(BadInput, match=r"alpha / rank of at most 1e\+06, got 2e\+06"):
+        lora.scale(2e6, 1)
 
 
 WEIGHTS = {

@@ -82,6 +82,14 @@ def test_blocks_of_rows_cover_the_product_with_the_same_bits_on_any_threads(m):
         assert np.array_equal(plus_product(W, B, A, pool.map), whole)
 
 
+def test_a_block_of_the_product_is_its_own_rows_and_no_others():
+    draw = stream(0, "check").standard_normal
+    W, B, A = draw((2 * ROWS, 3)), draw((2 * ROWS, 2)), draw((2, 3))
+    whole = plus_product(W, B, A)
+    half = plus_product(W, B, A, lambda f, items: [f(list(items)[1])])  # the second block alone
+    assert np.array_equal(half[ROWS:], whole[ROWS:]) and not np.array_equal(half[:ROWS], whole[:ROWS])
+
+
 def test_a_merge_in_low_precision_keeps_a_small_change():
     draw = stream(0, "check").standard_normal
     then = Adapter(draw((4, 64)).astype("f4"), draw((64, 4)).astype("f4"))
