@@ -122,6 +122,8 @@ FIGURES = (
         least=1.80,
     ),
     Figure("LTE on 2 ranks / torch DDP over gloo on 2 processes, batch 4096", on_two_processes),
-    Figure("bytes of LTE, counted / ring data parallel: 8 heads, r 8, T 10, 1024 wide", bytes_against_ring, most=1 / 160),
+    Figure(
+        "bytes of LTE, counted / ring data parallel: 8 heads, r 8, T 10, 1024 wide", bytes_against_ring, most=1 / 160
+    ),
     Figure("speed-up of 2 ranks over 1", lambda runs: ranks.speed_up(2, max(3, runs // 2)), least=1.80),
 )

@@ -4,7 +4,7 @@ from minilte.baselines import data_parallel
 from minilte.laws import oracle
 from minilte.laws.law import law
 from minilte.laws.strategies import SMOOTH, cases
-from minilte.laws.world import STEPS, World, apart, build, run, weights_along, whole, worst
+from minilte.laws.world import STEPS, Case, World, apart, build, run, weights_along, whole, worst
 
 
 @law(
@@ -18,8 +18,17 @@ from minilte.laws.world import STEPS, World, apart, build, run, weights_along, w
 def follows_the_oracle(case, variant):
     """The oracle is the definition, written out."""
     world = build(case)
+    start = [tuple(layer) for layer in world.task.weights.values()]
+    rounds = run(world.method(variant), case.heads, case.steps)
+    got = [[tuple(layer) for layer in done.main.weights.values()] for done in rounds]
+    return apart([start, *got], [start, *dense_path(case)])
+
+
+def dense_path(case: Case):
+    """The main weights of a case after every merge, by the oracle."""
+    world = build(case)
     pairs = lambda n, step=0: [tuple(pair) for pair in world.plan.draw(n, step).values()]  # noqa: E731
-    expected = oracle.lte(
+    return oracle.lte(
         [tuple(layer) for layer in world.task.weights.values()],
         [pairs(n) for n in range(case.heads)],
         [list(scales.values()) for scales in world.plan.scales],
@@ -28,10 +37,6 @@ def follows_the_oracle(case, variant):
         dense_settings(world),
         redraw=lambda n, step: [A for A, _ in pairs(n, step)],
     )
-    start = [tuple(layer) for layer in world.task.weights.values()]
-    rounds = run(world.method(variant), case.heads, case.steps)
-    got = [[tuple(layer) for layer in done.main.weights.values()] for done in rounds]
-    return apart([start, *got], [start, *expected])
 
 
 def dense_settings(world: World) -> oracle.Settings:

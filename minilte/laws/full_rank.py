@@ -12,7 +12,7 @@ from minilte.laws.law import law
 from minilte.laws.strategies import SMOOTH, cases, heads, networks
 from minilte.laws.world import STEPS, Case, World, apart, build, run, uneven, weights_along, worst
 
-C, K = 1.5, 0.3  # c of the first layer, and w_n s_n^2 there; both grow from layer to layer
+C, K = 0.5, 0.1  # c of the first layer, and w_n s_n^2 there; both grow from layer to layer, and stay below 2
 
 
 def basis_plan(case: Case, world: World, w: list[float]) -> Plan:
@@ -27,12 +27,12 @@ def basis_plan(case: Case, world: World, w: list[float]) -> Plan:
         drawn = {}
         for i, (name, layer) in enumerate(weights.items()):
             basis = lora.semi_orthogonal(stream(case.seed, "check", i), layer.W.shape[1], layer.W.shape[1])
-            A = (C + i) * basis[sum(parts[name][:n]) : sum(parts[name][: n + 1])]
+            A = (C + i / 4) * basis[sum(parts[name][:n]) : sum(parts[name][: n + 1])]
             drawn[name] = Adapter(A, np.zeros((len(layer.W), len(A))))
         return drawn
 
     ranks = tuple({name: parts[name][n] for name in weights} for n in range(N))
-    scales = tuple({name: np.sqrt((K + i) / w_n) for i, name in enumerate(weights)} for w_n in w)
+    scales = tuple({name: np.sqrt((K + i / 10) / w_n) for i, name in enumerate(weights)} for w_n in w)
     return Plan(ranks, scales, lambda n: draw(n, 0), draw)
 
 
@@ -58,7 +58,7 @@ def full_rank(case, variant):
     case = case._replace(every=1, reset="b", reset_optimizer=False)
     world, w = build(case), uneven(case.heads)
     method = World(case, world.task, basis_plan(case, world, w)).method(variant, w=w)
-    by = [(K + i) * (C + i) ** 2 for i in range(len(world.task.weights))]
+    by = [(K + i / 10) * (C + i / 4) ** 2 for i in range(len(world.task.weights))]
     return apart(weights_along(method, case.heads, case.steps), dense_path(case, world, by))
 
 

@@ -61,7 +61,7 @@ def cases(**fixed):
         reset=st.sampled_from(["none", "b", "ab"]),
         reset_optimizer=st.booleans(),
         optimizer=st.sampled_from(OPTIMIZERS),
-        lr=st.sampled_from([0.002, 0.01]),  # low enough that no problem drawn here diverges
+        lr=st.sampled_from([0.0003, 0.001]),  # momentum, s^2 and one sample make a rate a hundred times as large
         decay=st.sampled_from([0.0, 0.1]),
         samples=st.integers(1, 4),
         data=st.sampled_from(["own", "same"]),

@@ -82,7 +82,7 @@ def test_a_network_is_relu_without_norm_and_hard_labels_unless_told_otherwise():
 def test_smoothing_reaches_the_loss():
     from minilte.core.layers import cross_entropy
 
-    weights, x, y = params_of(models.mlp([3, 2]), [3, 2], 1), np.ones((4, 3)), np.array([0, 1, 1, 0])
+    weights, x, y = params_of(models.mlp([3, 2]), [3, 2], 1), np.ones((4, 3)), np.array([0, 1, 1, 1])
     z = models.forward(models.mlp([3, 2]), weights, x)[0]
     for smoothing in (0.0, 0.4):
         net = models.mlp([3, 2], smoothing=smoothing)
