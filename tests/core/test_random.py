@@ -23,3 +23,7 @@ def test_a_trailing_zero_is_not_lost():
 def test_an_unknown_purpose_is_refused():
     with pytest.raises(ValueError):
         stream(0, "luck")
+
+
+def test_head_and_step_are_zero_unless_given():
+    assert stream(7, "batch").random() == stream(7, "batch", 0).random() == stream(7, "batch", 0, 0).random()
