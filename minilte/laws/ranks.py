@@ -14,12 +14,14 @@ from minilte.laws.world import Case, World, build, matrices, optimizer, run, wor
 
 
 def beyond(case: Case, method, bound) -> float:
-    """The largest singular value of W_t - W_0 beyond `bound` directions, over the largest of all; 0 if nothing moved."""
+    """The largest singular value of W_t - W_0 beyond `bound` directions, over the largest of all.
+
+    A change counts as 1e-4 of W at least: below that, what is left of it in float64 is the rounding of W."""
     start, errors = matrices(method.dense(method.begin())), []
     for done in run(method, case.heads, case.steps):
         for name, W in matrices(method.dense(done.main)).items():
             sigma = np.linalg.svd(W - start[name], compute_uv=False)
-            errors.append(float(np.max(sigma[bound(W) :], initial=0.0) / sigma[0]) if sigma[0] else 0.0)
+            errors.append(float(np.max(sigma[bound(W) :], initial=0.0)) / max(sigma[0], 1e-4 * np.linalg.norm(W, 2)))
     return worst(errors)
 
 
