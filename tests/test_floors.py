@@ -12,6 +12,7 @@ FLOORS = {
     "quant": 1,
     "data": 1,
     "comm": 1,
+    "fast": 1,
     "merging": 2,
     "baselines": 2,
     "analysis": 2,

@@ -38,6 +38,7 @@ KINDS = {  # one run of each kind of state
     "lte-sgd": SGD,
     "lte-momentum": SGD | dict(momentum=0.9, nesterov=True, reset="ab"),
     "full-momentum": SGD | dict(method="full", momentum=0.9),
+    "telescope": dict(merge_rule="telescope"),
     "frozen": dict(replicas="frozen"),
     "unequal-ranks": dict(head_ranks=(1, 3)),
     "norms-without-biases": dict(model="mlp", widths=(5,), norm=True, bias=False),
@@ -145,5 +146,7 @@ def configs(draw) -> Config:
     made["head_ranks"] = draw(st.sampled_from([(), tuple(range(1, heads + 1))]))
     made["alpha"] = min(made["alpha"], 1e6)
     made["batch"] = max(made["batch"], heads)
+    if made["reset"] != "none":
+        made["merge_rule"] = "mean"
     made["nesterov"] &= made["optimizer"] == "sgd" and made["momentum"] > 0
     return Config(**made)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from minilte.core import models, optim
 from minilte.core.head import overlay, replica_of, trained_grads
 from minilte.core.lora import Plan, refuse_dead, stack, stack_back
-from minilte.core.merge import plus_product
+from minilte.core.merge import plus_products
 from minilte.core.types import Adapted, Method, Task, Tree, Weights
 
 
@@ -41,11 +41,14 @@ class Trainee(NamedTuple):
 def data_parallel(task: Task, trainee: Trainee) -> Method:
     """Gradients of the whole batch's mean, summed in head order, clipped after the sum, one step for all."""
 
-    def local(main, worker, start, _):
-        x, y = task.batch(worker.index, start)
-        share = task.shares[worker.index]
-        loss, grads = models.loss_and_grads(task.net, trainee.params(main.trained), x, y, share)
-        return worker._replace(grads=trainee.grads(grads, main.trained), loss=loss)
+    def local(main, workers, start, _, each):
+        def part(worker):
+            x, y = task.batch(worker.index, start)
+            share = task.shares[worker.index]
+            loss, grads = models.loss_and_grads(task.net, trainee.params(main.trained), x, y, share)
+            return worker._replace(grads=trainee.grads(grads, main.trained), loss=loss)
+
+        return list(each(part, workers))
 
     def merge(main, grads, step, _):
         grads = optim.clip(grads, task.clip)
@@ -100,12 +103,12 @@ def mhlora(task: Task, plan: Plan, replicas: str = "average") -> Method:
         return tuple({name: each[name][n] for name in whole} for n in heads), rest
 
     def dense(trained):
-        layers = overlay(task.weights, trained[1])
-        pairs = stacked(trained[0])
-        return layers | {
-            name: layers[name]._replace(W=plus_product(layers[name].W, pair.B, pair.A))
-            for name, pair in pairs.items()
-        }
+        now, replica = trained
+        layers = overlay(task.weights, replica)
+        for name in now[0]:
+            W = plus_products(layers[name].W, [head[name] for head in now], scales(name))
+            layers[name] = layers[name]._replace(W=W)
+        return layers
 
     return data_parallel(task, Trainee((now, replica), params, grads, dense))
 

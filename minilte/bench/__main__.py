@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from minilte import command
 from minilte.comm.solo import Solo
@@ -18,6 +19,7 @@ class Options:
 
     runs: int = knob(7, "pairs of measurements for each figure", least=1, most=1000)
     only: str = knob("", "figures whose name contains this")
+    scale: str = knob("", "measure how cost grows, too, and draw it as scale.svg and scale.png in this folder")
     json: bool = knob(False, "write JSON on stdout and nothing else")
     debug: bool = knob(False, "show tracebacks")
 
@@ -39,6 +41,7 @@ def bench(argv: Sequence[str], _) -> int:
     """Measure the figures that were asked for."""
     from minilte.bench.figures import FIGURES, LARGE
     from minilte.bench.profile import profile
+    from minilte.bench.scale import lines
     from minilte.runs.machine import fingerprint
 
     options = Options(**parse(flags(), argv))
@@ -48,14 +51,28 @@ def bench(argv: Sequence[str], _) -> int:
         if not options.json:
             say(line(rows[-1]))
     shares = profile(LARGE) if not options.only else []
+    grown = growth(options) if options.scale else None
     if options.json:
-        say(json.dumps({"machine": fingerprint(1, "Solo"), "figures": rows, "profile": shares}, indent=2))
+        whole = {"machine": fingerprint(1, "Solo"), "figures": rows, "profile": shares, "scale": grown}
+        say(json.dumps(whole, indent=2))
         return 0
     if shares:
         say(f"\nwhere a step goes ({LARGE}, one thread)")
     for name, share in shares[:12]:
         say(f"  {name:32}{100 * share:5.1f} %")
+    if grown:
+        say("\n".join(lines(grown)))
     return 0
+
+
+def growth(options: Options) -> dict:
+    """Measure and draw how cost grows."""
+    from minilte.bench import scale
+
+    points, on = scale.measure(options.runs), scale.processes()
+    factors, expected = scale.fit(points)
+    scale.picture(Path(options.scale), points, expected, on)
+    return scale.report(points, factors, expected, on)
 
 
 def measured(figure, runs: int) -> dict:

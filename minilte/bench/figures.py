@@ -15,6 +15,7 @@ from minilte.core import lte, optim, tree
 from minilte.core.merge import MEAN
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
+from minilte.fast.stacked import stacked_steps
 from minilte.merging.telescope import TELESCOPE
 from minilte.runs.machine import one_blas_thread
 
@@ -40,9 +41,9 @@ def single_blas(work: Callable) -> Callable:
     return held
 
 
-def against(size: Size, peer: Callable[[Size], Callable]) -> Callable[[int], Spread]:
-    """A round of minilte over a round of the peer."""
-    return lambda runs: paired(single_blas(step.rounds(size, THREADS)), peer(size), runs).ratio
+def against(size: Size, peer: Callable[[Size], Callable], **parts) -> Callable[[int], Spread]:
+    """A round of minilte, with these parts, over a round of the peer."""
+    return lambda runs: paired(single_blas(step.rounds(size, THREADS, **parts)), peer(size), runs).ratio
 
 
 def over_floor(size: Size) -> Callable[[int], Spread]:
@@ -80,7 +81,7 @@ def merge(runs: int, rule, width: int = 1024, heads: int = 32, rank: int = 32) -
 
 def on_two_processes(runs: int) -> Spread:
     """A step of LTE on two MPI ranks over a dense step of torch DDP on two processes."""
-    return spread([ranks.seconds_on(2) / ddp.seconds_on(2) for _ in range(max(3, runs // 2))])
+    return spread([ranks.measured_on(2)[0] / ddp.seconds_on(2) for _ in range(max(3, runs // 2))])
 
 
 def bytes_against_ring(_: int, width: int = 1024, heads: int = 8, rank: int = 8, every: int = 10) -> Spread:
@@ -101,12 +102,29 @@ def bytes_against_ring(_: int, width: int = 1024, heads: int = 8, rank: int = 8,
     return spread([counted / (ring(heads, tree.nbytes(task.weights)) * every)])
 
 
+def stacked(size: Size, group: int) -> Callable[[int], Spread]:
+    """The plain mode over the mode whose heads share their dense products, in groups of so many."""
+
+    def measure(runs):
+        fast = step.rounds(size, THREADS, local_steps=stacked_steps(group))
+        return paired(single_blas(step.rounds(size, THREADS)), single_blas(fast), runs).ratio
+
+    return measure
+
+
 LARGE, SMALL, NARROW = Size(), Size(batch=256), Size(widths=(784, 256, 256, 10))
+MANY = Size(batch=1024, heads=32, every=10)
 
 FIGURES = (
     Figure(f"step / torch LTE as the authors', {LARGE}", against(LARGE, peers.stacked_lte), most=0.80),
     Figure("same, T 10", against(LARGE._replace(every=10), peers.stacked_lte), most=0.80),
     Figure("same, batch 256, T 1", against(SMALL, peers.stacked_lte), most=0.60),
+    Figure(
+        "same, batch 256, T 1, rows stacked in groups of 4, merged by telescoping",
+        against(SMALL, peers.stacked_lte, local_steps=stacked_steps(4), rule=TELESCOPE),
+        most=0.60,
+    ),
+    Figure(f"speed-up of rows stacked in groups of 8, {MANY}", stacked(MANY, 8), least=1.30),
     Figure("step / torch LTE, one bmm and fused AdamW", against(LARGE, lambda size: peers.stacked_lte(size, True))),
     Figure("step / dense torch training, batch 4096", against(LARGE, peers.dense), most=0.75),
     Figure("step / peft LoRA, batch 4096", against(LARGE, peers.peft_lora)),

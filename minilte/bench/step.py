@@ -43,16 +43,16 @@ def task(size: Size, bias: bool = True) -> Task:
     return Task(net, weights, lambda head, step: parts[head], shares, optim.adamw(), lambda step: 1e-4)
 
 
-def method(size: Size, made: Task) -> Method:
+def method(size: Size, made: Task, **parts) -> Method:
     """LTE of this size on a task."""
     ranks = [dict.fromkeys(made.weights, size.rank)] * size.heads
-    return lte.lte(made, lora.plan(made.weights, ranks, 16.0), size.every)
+    return lte.lte(made, lora.plan(made.weights, ranks, 16.0), size.every, **parts)
 
 
-def rounds(size: Size, threads: int = 2, transport=None) -> Callable[[], object]:
+def rounds(size: Size, threads: int = 2, comm: Ranks | None = None, **parts) -> Callable[[], object]:
     """A function that trains one round of LTE, T steps and a merge, every time it is called."""
-    made = method(size, task(size))
-    comm = Ranks(transport or Solo(), size.heads, threads)
+    made = method(size, task(size), **parts)
+    comm = comm or Ranks(Solo(), size.heads, threads)
     loop = lte.rounds(made, comm, made.begin(), [made.enter(n) for n in comm.mine], 10**9)
     return lambda: next(loop)
 

@@ -66,8 +66,11 @@ class Ranks:
         """Every head's tree and note, in head order; `like` gives the shapes of all N. One collective."""
         dtype = leaf_dtype(like)
         sizes = [dtype.itemsize * sum(tree.size(like[n]) for n in block) for block in self.blocks]
-        everything, losses = self._allgather(tree.pack(list(trees), dtype), sizes, notes)
-        return tree.unpack(everything.view(dtype), list(like)), losses
+        parts, losses = self._allgather(tree.leaves(list(trees)), sizes, notes)
+        heads = [
+            tree.unpack(part.view(dtype), like[block.start : block.stop]) for part, block in zip(parts, self.blocks)
+        ]
+        return [head for block in heads for head in block], losses
 
     def sum(self, trees: Sequence[Tree], notes: Sequence[float]) -> tuple[Tree, list]:
         """The sum of every head's tree, added in head order by slices: each rank adds one slice, then all share.
@@ -82,8 +85,8 @@ class Ranks:
         arrived = self.transport.alltoall(parts, [len(block) * here for block in self.blocks])
         self.sent += sum(part.nbytes for rank, part in enumerate(parts) if rank != self.rank)
         mine = in_order(np.concatenate(arrived).view(dtype).reshape(self.heads, -1))
-        total, losses = self._allgather(mine, [len(piece) * dtype.itemsize for piece in slices], notes)
-        return tree.unpack(total.view(dtype), like), losses
+        parts, losses = self._allgather([mine], [len(piece) * dtype.itemsize for piece in slices], notes)
+        return tree.unpack(np.concatenate(parts).view(dtype), like), losses
 
     def _shapes(self, trees: Sequence[Tree]) -> tuple[Tree, np.dtype]:
         """The template of a summed tree; a rank without heads learns it once from rank 0, which always has one."""
@@ -92,22 +95,22 @@ class Ranks:
             self._like = offered[0]
         return self._like, leaf_dtype(self._like)
 
-    def _allgather(self, mine: Array, sizes: Sequence[int], notes: Sequence[float]) -> tuple[Array, list[float]]:
-        """Every rank's bytes in rank order, and every head's note; the notes ride behind the payload."""
+    def _allgather(self, mine: Sequence[Array], sizes: Sequence[int], notes: Sequence[float]) -> tuple[list, list]:
+        """Every rank's bytes (views of one buffer), and every head's note; the notes ride behind the payload."""
         note = np.array([*notes, self.wish], np.float64)
         extra = [8 * (len(block) + 1) for block in self.blocks]
         counts = [size + more for size, more in zip(sizes, extra)]
-        buffer = self.transport.allgather(np.concatenate([as_bytes(mine), as_bytes(note)]), counts)
-        self.sent += as_bytes(mine).nbytes * (self.size - 1)
-        payload, losses, wishes, at = [], [], [], 0
+        buffer = self.transport.allgather(cat([*mine, note]), counts)
+        self.sent += (counts[self.rank] - extra[self.rank]) * (self.size - 1)
+        parts, losses, wishes, at = [], [], [], 0
         for size, more in zip(sizes, extra):
-            payload.append(buffer[at : at + size])
+            parts.append(buffer[at : at + size])
             *heard, wish = buffer[at + size : at + size + more].copy().view(np.float64)
             losses += heard
             wishes.append(int(wish))
             at += size + more
         self.stop = max(wishes)
-        return np.concatenate(payload), [float(loss) for loss in losses]
+        return parts, [float(loss) for loss in losses]
 
 
 def as_bytes(array: Array) -> Array:

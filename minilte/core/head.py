@@ -1,5 +1,7 @@
 """A head inside LTE: what it sees of the main weights, what it trains, and its T local steps."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from minilte.core import models, optim, tree
@@ -57,6 +59,17 @@ def local_steps(
         (now, replica), opt = task.optimizer.update((now, replica), grads, opt, task.rate(step), mine=mine)
         losses.append(loss)
     return head._replace(now=now, replica=replica, opt=opt, loss=sum(losses) / len(losses))
+
+
+def each_alone(
+    task: Task, scales, shares, main: Main, heads: Sequence[Head], start: int, stop: int, each: Callable = map
+) -> list[Head]:
+    """`local_steps` of every head that lives here; `each` maps over them, on several threads where there are some."""
+
+    def alone(head):
+        return local_steps(task, scales[head.index], shares[head.index], main, head, start, stop)
+
+    return list(each(alone, heads))
 
 
 def reset(task: Task, head: Head, how: str, fresh: Tree, optimizer: bool) -> Head:

@@ -36,20 +36,20 @@ def linear_back(dy: Array, cache, wrt_x: bool = True):
     return dx, dW, dc
 
 
-def lora(x: Array, W: Array, c: Array | None, s: float, now: Adapter, then: Adapter | None):
+def lora(x: Array, W: Array, c: Array | None, s: float, now: Adapter, then: Adapter | None, y: Array | None = None):
     """A layer as one head computes it: y = x (W + s (B A - V))^T + c, never forming an m x n matrix.
 
     Shapes: (b,n),(m,n),(m),(),((r,n),(m,r)),((r,n),(m,r))->(b,m). `then` holds V = B' A' as factors; None is V = 0.
     The difference is taken between factors, B A - B' A' = [B - B', B'] [A; A - A'], not between two products:
     near a merge those almost cancel, and right after one this form gives exactly zero (law L10), so that the first
-    step of a round needs no adapter term in y or dx.
+    step of a round needs no adapter term in y or dx. `y` is x W^T where someone has it already; it is added to.
     """
     if then is None:
         moved = now
     else:
         moved = None if unmoved(now, then) else change(now, then)
     h = x @ (moved or now).A.T  # (b, r) or (b, 2r); the first r columns are x A^T
-    y = x @ W.T
+    y = x @ W.T if y is None else y
     if moved:
         y += (s * h) @ moved.B.T
     if c is not None:
@@ -57,13 +57,14 @@ def lora(x: Array, W: Array, c: Array | None, s: float, now: Adapter, then: Adap
     return y, (x, h, W, c, s, now, moved)
 
 
-def lora_back(dy: Array, cache, wrt_x: bool = True):
-    """dx, None (W is frozen), dc, None (s), Adapter(dA, dB), None (V is a constant)."""
+def lora_back(dy: Array, cache, wrt_x: bool = True, dx: Array | None = None):
+    """dx, None (W is frozen), dc, None (s), Adapter(dA, dB), None (V is a constant). `dx` is dy W where it is at hand."""
     x, h, W, c, s, now, moved = cache
     r = len(now.A)
     u = s * (dy @ (moved or now).B)  # (b, r) or (b, 2r)
     # forward: y = x W^T + c + s (x A^T) B^T - s (x A'^T) B'^T
-    dx = dy @ W if wrt_x else None
+    if wrt_x and dx is None:
+        dx = dy @ W
     if wrt_x and moved:
         dx += u @ moved.A
     dB = s * (rows(dy).T @ rows(h)[:, :r])

@@ -4,14 +4,14 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
-from minilte.core.types import Adapter, Adapters, Array, Linear, Weights
+from minilte.core.types import Adapter, Adapters, Array, Weights
 
 
 def product(adapter: Adapter) -> Array:
@@ -39,20 +39,6 @@ def stack_back(grad: Adapter, adapters: Sequence[Adapter], scales: Sequence[floa
 # --------------------------------------------------------------------------------------------- ranks and scales
 
 
-def adapted_names(weights: Weights, asked: Iterable[str] | None = None) -> list[str]:
-    """Names of the layers to adapt, in network order: all dense ones, or those asked for.
-
-    Raises BadInput for a name that is no dense layer of the network.
-    """
-    dense = [name for name, layer in weights.items() if isinstance(layer, Linear)]
-    if asked is None:
-        return dense
-    for name in (asked := set(asked)):
-        if name not in dense:
-            raise BadInput(f"adapt: no dense layer is called {name!r}; there are {', '.join(dense)}")
-    return [name for name in dense if name in asked]
-
-
 def layer_rank(asked: int, W: Array) -> int:
     """r = min(rank, m, n): a pair of higher rank than its matrix would be redundant."""
     return min(asked, *W.shape)
@@ -76,20 +62,6 @@ def scale(alpha: float, rank: int, scaling: str = "rank") -> float:
     if not s <= LARGEST_SCALE:
         raise BadInput(f"alpha: expected alpha / {scaling} of at most {LARGEST_SCALE:g}, got {s:g}")
     return s
-
-
-def check_ranks(weights: Weights, ranks: dict[str, int]) -> list[str]:
-    """Refuse ranks that fit no layer; return the names of the layers that will use less than asked.
-
-    Raises BadInput for a rank below 1, or above min(m, n) of every adapted layer.
-    """
-    widest = max(min(weights[name].W.shape) for name in ranks)
-    for name, rank in ranks.items():
-        if not 1 <= rank <= widest:
-            raise BadInput(
-                f"rank: expected 1 to {widest} (the largest min(m, n) of the adapted layers), got {rank} in {name}"
-            )
-    return [name for name, rank in ranks.items() if layer_rank(rank, weights[name].W) < rank]
 
 
 # --------------------------------------------------------------------------------------------- initialisation

@@ -4,11 +4,11 @@ The loop names heads, never ranks: how many processes hold them is the communica
 choices of parts for the same loop (`minilte.baselines`). Source: Huh et al. 2024, section 3.3 and Algorithm 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from minilte.core import tree
 from minilte.core.errors import BadInput
-from minilte.core.head import local_steps, replica_of, reset
+from minilte.core.head import each_alone, replica_of, reset
 from minilte.core.lora import Plan, refuse_dead
 from minilte.core.merge import MEAN, shares
 from minilte.core.types import Comm, Head, Main, Method, Round, Rounds, Rule, Sent, Task, Tree
@@ -21,7 +21,7 @@ def rounds(method: Method, comm: Comm, main: Tree, heads: Sequence[Tree], steps:
     """
     while start < steps:
         stop = min(start - start % method.every + method.every, steps)
-        heads = comm.each(lambda head: method.local(main, head, start, stop), heads)  # T local steps, no talk
+        heads = method.local(main, heads, start, stop, comm.each)  # T local steps, no talk
         sent, losses = method.exchange(comm, heads)  # what travels, in head order
         main = method.merge(main, sent, stop, comm.each)  # W <- W + sum_n w_n s_n (B_n A_n - V_n)
         heads = [method.restart(main, head, stop) for head in heads]  # V_n <- B_n A_n, or a reset
@@ -42,13 +42,14 @@ def lte(
     replicas: str = "average",
     w: Sequence[float] | None = None,
     rule: Rule = MEAN,
+    local_steps: Callable = each_alone,
 ) -> Method:
     """The parts of LTE: every head takes T = `every` local steps on its own data, then all merge their factors.
 
     reset_mode: "none" (V_n <- B_n A_n), "b" or "ab". reduction: "shard", each head's loss is the mean over its own
     shard, or "batch", its part of the whole batch's mean. replicas: "average" or "frozen". w: the heads' shares in a
-    merge, 1/N each by default. rule: how factors become a change of the main weights. Raises BadInput for an unknown
-    word, or shares that do not sum to one.
+    merge, 1/N each by default. rule: how factors become a change of the main weights. local_steps: how the heads of a
+    rank take their steps. Raises BadInput for an unknown word, or shares that do not sum to one.
     """
     for word, known in ((reset_mode, RESETS), (reduction, REDUCTIONS), (replicas, REPLICAS)):
         if word not in known:
@@ -58,16 +59,13 @@ def lte(
     adapted = plan.ranks[0]
     replica = replica_of(task.weights, adapted) if replicas == "average" else {}
     start = [tree.blank(plan.shape(n)) if reset_mode == "none" else None for n in range(heads)]  # V = 0
+    parts = task.shares if reduction == "batch" else [1.0] * heads  # of each head's gradient
     like = [Sent(tree.blank(plan.shape(n)), tree.blank(replica)) for n in range(heads)]
 
     def enter(n):
         now = plan.draw(n, 0)
         refuse_dead(now)
         return Head(n, now, start[n], replica, task.optimizer.init((now, replica)))
-
-    def local(main, head, start, stop):
-        share = task.shares[head.index] if reduction == "batch" else 1.0
-        return local_steps(task, plan.scales[head.index], share, main, head, start, stop)
 
     def exchange(comm: Comm, heads):
         return comm.gather([Sent(head.now, head.replica) for head in heads], like, [head.loss for head in heads])
@@ -87,7 +85,7 @@ def lte(
         every=every,
         begin=lambda: Main(task.weights, tuple(start) if reset_mode == "none" else None, rule.init(task.weights)),
         enter=enter,
-        local=local,
+        local=lambda *now: local_steps(task, plan.scales, parts, *now),
         exchange=exchange,
         merge=merge,
         restart=restart,

@@ -8,8 +8,7 @@ from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.head import overlay
 from minilte.core.layers import change
-from minilte.core.lora import stack
-from minilte.core.types import Adapters, Array, Rule, Sent, Tree, Weights
+from minilte.core.types import Adapter, Adapters, Array, Rule, Sent, Tree, Weights
 
 
 def merged(
@@ -30,8 +29,8 @@ def merged(
         moves = [
             head.now[name] if then is None else change(head.now[name], then[n][name]) for n, head in enumerate(sent)
         ]
-        total = stack(moves, [w_n * s[name] for w_n, s in zip(w, scales, strict=True)])
-        layers[name] = layers[name]._replace(W=plus_product(weights[name].W, total.B, total.A, each))
+        parts = [w_n * s[name] for w_n, s in zip(w, scales, strict=True)]
+        layers[name] = layers[name]._replace(W=plus_products(weights[name].W, moves, parts, each))
     return layers
 
 
@@ -53,13 +52,17 @@ def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:
 ROWS = 256  # of a block of the product; fixed, so that the bits do not depend on who computes which block
 
 
-def plus_product(W: Array, B: Array, A: Array, each: Callable = map) -> Array:
-    """W + B A, as a new array, block of rows by block of rows; `each` maps over the blocks.    (m,n),(m,R),(R,n)->(m,n)"""
-    new = np.empty_like(W)
+def plus_products(W: Array, pairs: Sequence[Adapter], scales: Sequence[float], each: Callable = map) -> Array:
+    """W + sum_n s_n B_n A_n, as a new array, block of rows by block of rows; `each` maps over the blocks.
+
+    Shapes: (m,n),((r_n,n),(m,r_n)),()->(m,n). A block is one product, of its rows of the stacked factors (law L5).
+    """
+    new, A = np.empty_like(W), np.concatenate([pair.A for pair in pairs])
 
     def block(start):
         rows = slice(start, start + ROWS)
-        np.matmul(B[rows], A, out=new[rows])
+        B = np.concatenate([s * pair.B[rows] for s, pair in zip(scales, pairs, strict=True)], axis=1)
+        np.matmul(B, A, out=new[rows])
         new[rows] += W[rows]
 
     list(each(block, range(0, len(W), ROWS)))

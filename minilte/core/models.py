@@ -98,11 +98,17 @@ def loss_and_grads(net: Network, params: dict, x: Array, y: Array, share: float 
     share = 1 is the gradient of the batch's own mean; b_n / b makes it a head's part of the gradient of the whole
     batch's mean.
     """
+    z, caches = forward(net, params, x)
+    loss, dz = loss_and_dz(net, z, y, share)
+    return loss, backward(dz, caches, params)
+
+
+def loss_and_dz(net: Network, z: Array, y: Array, share: float = 1.0) -> tuple[float, Array]:
+    """Mean loss of the network's outputs z, and `share` times its gradient by z."""
     f, back = LOSSES[net.loss]
     smoothing = (net.smoothing,) if net.loss == "cross-entropy" else ()
-    z, caches = forward(net, params, x)
     loss, cache = f(z, y, *smoothing)
-    return float(loss), backward(back(share, cache), caches, params)
+    return float(loss), back(share, cache)
 
 
 def evaluate(net: Network, params: dict, x: Array, y: Array, chunk: int = 4096) -> tuple[float, float | None]:

@@ -109,7 +109,9 @@ class Method(NamedTuple):
     every: int  # T, the local steps of a round
     begin: Callable[[], Tree]  # () -> main
     enter: Callable[[int], Tree]  # index -> head
-    local: Callable[[Tree, Tree, int, int], Tree]  # (main, head, start, stop) -> head, with its loss
+    local: Callable[
+        ..., list[Tree]
+    ]  # (main, heads, start, stop, each) -> the heads after those steps, with their losses
     exchange: Callable[["Comm", Sequence[Tree]], tuple[Tree, list[float]]]  # -> (what all get, losses of all heads)
     merge: Callable[[Tree, Tree, int, Callable], Tree]  # (main, sent, step, each) -> main
     restart: Callable[[Tree, Tree, int], Tree]  # (main, head, step) -> head

@@ -72,7 +72,7 @@ def skipping(case, variant):
     main, everyone = method.begin(), [method.enter(n) for n in range(case.heads)]
     errors = []
     for step in range(case.steps):
-        everyone = [method.local(main, head, step, step + 1) for head in everyone]
+        everyone = method.local(main, everyone, step, step + 1, map)
         there = [n for n in range(case.heads) if (n + step) % case.heads]  # one head misses every merge
         sent = [Sent(everyone[n].now, {}) for n in there]
         pick = lambda values: [values[n] for n in there]  # noqa: E731
@@ -166,7 +166,7 @@ def a_single_head_is_kept(case, variant):
     main, head = method.begin(), method.enter(0)
     for step in range(0, case.steps, case.every):
         stop = min(step + case.every, case.steps)
-        head = method.local(main, head, step, stop)
+        (head,) = method.local(main, [head], step, stop, map)
         before, _ = models.forward(world.task.net, seen(main.weights, head, scales), x)
         main = method.merge(main, [Sent(head.now, head.replica)], stop, map)
         errors.append(gap(models.forward(world.task.net, main.weights, x)[0], before))
@@ -240,7 +240,7 @@ def mean_of_heads(case, variant):
     main, everyone = method.begin(), [method.enter(n) for n in range(case.heads)]
     for step in range(0, case.steps, case.every):
         stop = min(step + case.every, case.steps)
-        everyone = [method.local(main, head, step, stop) for head in everyone]
+        everyone = method.local(main, everyone, step, stop, map)
         own = [effective(main.weights, head, world.plan.scales[head.index]) for head in everyone]
         main = method.merge(main, [Sent(head.now, head.replica) for head in everyone], stop, map)
         mean = tree.map(lambda *leaves: sum(w_n * leaf for w_n, leaf in zip(w, leaves)), *own)

@@ -1,19 +1,21 @@
 """From settings to parts: data, network, task, method."""
 
-import re
 from typing import NamedTuple
 
 from minilte.baselines import data_parallel
 from minilte.comm.ranks import share
 from minilte.core import lora, models, optim
 from minilte.core.errors import BadInput
+from minilte.core.head import each_alone
 from minilte.core.lte import lte
 from minilte.core.schedules import schedule
 from minilte.core.types import Method, Task, Weights
 from minilte.data.batches import batches
 from minilte.data.dataset import Dataset, cast
 from minilte.data.sources import load
-from minilte.runs.config import Config
+from minilte.fast.stacked import stacked_steps
+from minilte.runs.adapt import head_ranks, rank_bounds
+from minilte.runs.config import RULES, Config
 from minilte.runs.weights import read_weights
 
 
@@ -103,43 +105,8 @@ def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> 
             config.reset_optimizer,
             config.loss_reduction,
             config.replicas,
+            rule=RULES[config.merge_rule],
+            local_steps=stacked_steps(config.stack) if config.stack > 1 else each_alone,
         )
     parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]
     return parallel(task, plan, config.replicas)
-
-
-def rank_bounds(config: Config, weights: Weights, ranks: list[dict[str, int]]) -> dict[str, int]:
-    """sum_n r_n for each adapted layer (law L2); empty where resets lift the bound."""
-    if config.method == "lte" and config.reset != "none":
-        return {}
-    heads = ranks[:1] if config.method == "lora" else ranks
-    return {name: sum(lora.layer_rank(head[name], weights[name].W) for head in heads) for name in heads[0]}
-
-
-def head_ranks(config: Config, weights: Weights) -> tuple[list[dict[str, int]], tuple[str, ...]]:
-    """For each head, layer name -> rank asked for; and one note for each layer that has to use less."""
-    names = lora.adapted_names(weights, config.adapt or None)
-    single = layer_ranks(config, names)
-    ranks, short = [], {}
-    for rank in config.head_ranks or (config.rank,) * config.heads:
-        asked = {name: single.get(name, rank) for name in names}
-        for name in lora.check_ranks(weights, asked):
-            short[name] = max(asked[name], short.get(name, 0))
-        ranks.append(asked)
-    notes = (
-        f"{name} is {weights[name].W.shape[0]} x {weights[name].W.shape[1]}: rank "
-        f"{lora.layer_rank(rank, weights[name].W)} there, with the scale of rank {rank}"
-        for name, rank in short.items()
-    )
-    return ranks, tuple(notes)
-
-
-def layer_ranks(config: Config, names: list[str]) -> dict[str, int]:
-    """("layer1=64",) -> {"layer1": 64}. Raises BadInput for a layer that is not adapted."""
-    ranks = {}
-    for item in config.layer_ranks:
-        name, _, rank = item.partition("=")
-        if name not in names or name in ranks or not re.fullmatch(r"\d{1,9}", rank, re.ASCII):
-            raise BadInput(f"layer-ranks: expected NAME=RANK once for a name of {', '.join(names)}, got {item!r:.60}")
-        ranks[name] = int(rank)
-    return ranks

@@ -10,9 +10,14 @@ from minilte.core.errors import BadInput
 from minilte.core.layers import ACTIVATIONS
 from minilte.core.lora import INITS, scale
 from minilte.core.lte import REDUCTIONS, REPLICAS, RESETS
+from minilte.core.merge import MEAN
 from minilte.core.schedules import SHAPES
+from minilte.merging.telescope import TELESCOPE
 
 MOST = 10**9  # of anything that is counted: far beyond use, and every float and index can hold it
+
+
+RULES = {"mean": MEAN, "telescope": TELESCOPE}
 
 
 def knob(default, help, **bounds):
@@ -59,10 +64,19 @@ class Config:
     head_init: str = knob("own", "A of its own for each head, or the same for all", choices=("own", "same"))
     head_data: str = knob("own", "each head its block of the batch, or all the whole batch", choices=("own", "same"))
     merge_every: int = knob(10, "T, local steps between merges (lte)", least=1, most=MOST)
+    merge_rule: str = knob(
+        "mean", "the paper's mean; telescope: the same from W_0, half the work, without resets", choices=tuple(RULES)
+    )
     reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=RESETS)
     reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
     loss_reduction: str = knob(
         "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=REDUCTIONS
+    )
+    stack: int = knob(
+        1,
+        "heads of a rank that share their dense products: faster for few rows a head, other bits",
+        least=1,
+        most=MOST,
     )
     replicas: str = knob("average", "biases and norms: trained and averaged at merges, or frozen", choices=REPLICAS)
     # optimisation
@@ -100,6 +114,8 @@ class Config:
         if self.head_ranks and len(self.head_ranks) != self.heads:
             raise BadInput(f"head-ranks: expected one for each of {self.heads} heads, got {len(self.head_ranks)}")
         scale(self.alpha, min(self.head_ranks or (self.rank,)), self.scaling)
+        if self.merge_rule == "telescope" and self.reset != "none":
+            raise BadInput(f"merge-rule: expected mean with --reset {self.reset}, got telescope, which starts at W_0")
         if self.batch < self.heads and self.head_data == "own":
             raise BadInput(f"batch: expected at least one sample for each of {self.heads} heads, got {self.batch}")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):

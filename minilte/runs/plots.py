@@ -14,14 +14,15 @@ from minilte.runs.session import Record
 LIMIT = 2048  # largest min(m, n) whose singular values are computed for a picture
 
 
-def draw(place: Path, name: str, paint, size=(6.4, 4.0)) -> None:
-    """Save what paint(axes) draws as name.svg and name.png. Raises DiskTrouble."""
+def draw(place: Path, name: str, paint, size=(6.4, 4.0), panels=(1, 1)) -> None:
+    """Save what paint(axes) draws as name.svg and name.png; rows and columns of panels make it an array. Raises DiskTrouble."""
     from matplotlib.figure import Figure
 
     figure = Figure(size, layout="constrained")
-    axes = figure.add_subplot()
+    axes = figure.subplots(*panels)
     paint(axes)
-    axes.spines[["top", "right"]].set_visible(False)
+    for one in np.ravel(axes):
+        one.spines[["top", "right"]].set_visible(False)
     with folder.writing(place):
         place.mkdir(parents=True, exist_ok=True)
     for kind in ("svg", "png"):

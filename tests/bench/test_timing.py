@@ -5,10 +5,11 @@ from unittest import mock
 from minilte.bench import timing
 
 
-def test_ratios_are_taken_pair_by_pair_and_warm_pairs_are_left_out():
-    clock = iter([0, 9, 10, 11, 20, 22, 30, 31, 40, 43, 50, 51])  # a: 9 2 3, b: 1 1 1
+def test_ratios_are_taken_pair_by_pair_over_blocks_of_calls():
+    # warm-up: a takes 1 and 0.125 s, b 0.0625 and 0.3 s, so a block of 0.2 s is 2 calls of a and 4 of b
+    clock = iter([0, 1, 10, 10.125, 20, 20.0625, 30, 30.3, 40, 44, 50, 54, 60, 66, 70, 74])
     calls = []
     with mock.patch.object(timing.time, "perf_counter", lambda: next(clock)):
-        pair = timing.paired(lambda: calls.append("a"), lambda: calls.append("b"), runs=2, warm=1)
-    assert calls == ["a", "b"] * 3
-    assert pair.ratio == timing.Spread(2.5, 2, 3, 2) and pair.a.median == 2.5 and pair.b.median == 1
+        pair = timing.paired(lambda: calls.append("a"), lambda: calls.append("b"), runs=2, warm=2)
+    assert "".join(calls) == "aabb" + "aabbbb" * 2
+    assert pair.a.median == 2.5 and pair.b.median == 1 and pair.ratio == timing.Spread(2.5, 2, 3, 2)

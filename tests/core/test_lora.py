@@ -107,24 +107,6 @@ def test_adapters_follow_seed_head_and_step():
     )  # seed 0, own, step 0
 
 
-@pytest.mark.parametrize("rank", [0, -1, 7])
-def test_a_rank_that_fits_no_layer_is_refused(rank):
-    with pytest.raises(BadInput, match="expected 1 to 6"):
-        lora.check_ranks(WEIGHTS, {"layer1": rank, "layer2": 1})
-
-
-def test_layers_that_use_less_than_asked_are_named():
-    assert lora.check_ranks(WEIGHTS, {"layer1": 6, "layer2": 6}) == ["layer2"]
-    assert lora.check_ranks(WEIGHTS, {"layer1": 1, "layer2": 2}) == []
-
-
-def test_layers_are_chosen_by_name_in_network_order():
-    assert lora.adapted_names(WEIGHTS) == ["layer1", "layer2"]
-    assert lora.adapted_names(WEIGHTS, ["layer2", "layer1"]) == ["layer1", "layer2"]
-    with pytest.raises(BadInput, match="norm1.*layer1, layer2"):
-        lora.adapted_names(WEIGHTS, ["norm1"])
-
-
 @given(seeds, st.integers(1, 6), st.integers(6, 12))
 def test_semi_orthogonal_rows_are_orthonormal(seed, r, n):
     A = lora.semi_orthogonal(stream(seed, "check"), r, n)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from minilte.core import tree
 from minilte.core.lora import product
 from minilte.core.errors import BadInput
-from minilte.core.merge import ROWS, mean, merged, plus_product, shares
+from minilte.core.merge import ROWS, mean, merged, plus_products, shares
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
 
@@ -76,17 +76,17 @@ def test_shares_that_do_not_sum_to_one_are_refused(w):
 def test_blocks_of_rows_cover_the_product_with_the_same_bits_on_any_threads(m):
     draw = stream(m, "check").standard_normal
     W, B, A = (draw(shape).astype(np.float32) for shape in ((m, 33), (m, 5), (5, 33)))
-    whole = plus_product(W, B, A)
+    whole = plus_products(W, [Adapter(A, B)], [1.0])
     np.testing.assert_allclose(whole, W + B @ A, atol=2e-5)  # float32 sums of five products of size 10
     with ThreadPoolExecutor(2) as pool:
-        assert np.array_equal(plus_product(W, B, A, pool.map), whole)
+        assert np.array_equal(plus_products(W, [Adapter(A, B)], [1.0], pool.map), whole)
 
 
 def test_a_block_of_the_product_is_its_own_rows_and_no_others():
     draw = stream(0, "check").standard_normal
     W, B, A = draw((2 * ROWS, 3)), draw((2 * ROWS, 2)), draw((2, 3))
-    whole = plus_product(W, B, A)
-    half = plus_product(W, B, A, lambda f, items: [f(list(items)[1])])  # the second block alone
+    whole = plus_products(W, [Adapter(A, B)], [1.0])
+    half = plus_products(W, [Adapter(A, B)], [1.0], lambda f, items: [f(list(items)[1])])  # the second block alone
     assert np.array_equal(half[ROWS:], whole[ROWS:]) and not np.array_equal(half[:ROWS], whole[:ROWS])
 
 

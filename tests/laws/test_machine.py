@@ -43,7 +43,7 @@ class Explorers(RuleBasedStateMachine):
     @rule(n=st.integers(0, 2))
     def step_a_head(self, n):
         n %= len(self.heads)  # heads need not keep pace with each other between merges
-        self.heads[n] = self.method.local(self.main, self.heads[n], self.time, self.time + 1)
+        (self.heads[n],) = self.method.local(self.main, [self.heads[n]], self.time, self.time + 1, map)
         self.oracle.step(n, self.time, *self.world.task.batch(n, self.time))
         self.time += 1
 

@@ -8,6 +8,7 @@ import pytest
 from minilte.analysis import ranks as measures
 from minilte.baselines import data_parallel
 from minilte.comm import ranks as comm_ranks
+from minilte.core import head as core_head
 from minilte.core import layers, lora, lte, merge, models, optim, tree
 from minilte.core.types import Adapted, Rule
 from minilte.laws import LAWS, Variant, try_law
@@ -130,9 +131,11 @@ def A_transposed_in_dB(mp):
 
 
 def head_sees_s_over_N(mp):
-    right = lte.local_steps
+    right = core_head.local_steps
     mp.setattr(
-        lte, "local_steps", lambda task, scales, *rest: right(task, {k: s / 2 for k, s in scales.items()}, *rest)
+        core_head,
+        "local_steps",
+        lambda task, scales, *rest: right(task, {k: s / 2 for k, s in scales.items()}, *rest),
     )
 
 
@@ -219,8 +222,8 @@ def every_shard_counts_the_same(mp):
 
 
 def scales_rolled_in_the_stack(mp):
-    right = merge.stack
-    mp.setattr(merge, "stack", lambda adapters, scales: right(adapters, [*scales[1:], scales[0]]))
+    right = merge.plus_products
+    mp.setattr(merge, "plus_products", lambda W, pairs, scales, each: right(W, pairs, [*scales[1:], scales[0]], each))
 
 
 def dead_adapters_pass(mp):
@@ -286,12 +289,12 @@ def lora_trains_everything(mp):
 
 
 def merging_stops_early(mp):
-    right = lte.local_steps
+    right = core_head.local_steps
 
     def wrong(task, scales, share, main, one, start, stop):
         return right(task, scales, share, main, one, start, stop) if start < 20 else one._replace(loss=0.0)
 
-    mp.setattr(lte, "local_steps", wrong)
+    mp.setattr(core_head, "local_steps", wrong)
 
 
 def shares_over_one_head_too_many(mp):
