@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from minilte.comm.traffic import share
 from minilte.core import tree
 from minilte.core.types import Array, Tree
 
@@ -32,13 +33,6 @@ class Transport(Protocol):
 
     def to_root(self, mine) -> list | None:
         """Every rank's object, by rank, on rank 0; None elsewhere."""
-
-
-def share(total: int, parts: int, index: int) -> range:
-    """The block of `range(total)` that falls to `index`: sizes differ by one at most, the larger ones first."""
-    size, extra = divmod(total, parts)
-    start = index * size + min(index, extra)
-    return range(start, start + size + (index < extra))
 
 
 class Ranks:

@@ -1,11 +1,43 @@
-"""What travels, as formulas: numbers sent by all workers together. Multiply by the size of a number in bytes."""
+"""What travels, as formulas: the units (numbers or bytes) that all ranks together hand to the others.
+
+`ranks` is P; with a head on every rank P = N. Headers (losses, wishes) are counted apart, by `headers`.
+"""
+
+from collections.abc import Sequence
 
 
-def ring(workers: int, numbers: int) -> int:
-    """A ring all-reduce: every worker sends 2 (N-1)/N of the vector."""
-    return 2 * (workers - 1) * numbers
+def share(total: int, parts: int, index: int) -> range:
+    """The block of `range(total)` that falls to `index`: sizes differ by one at most, the larger ones first."""
+    size, extra = divmod(total, parts)
+    start = index * size + min(index, extra)
+    return range(start, start + size + (index < extra))
 
 
-def all_to_all(workers: int, numbers: int) -> int:
+def ring(ranks: int, units: int) -> int:
+    """A ring all-reduce: every rank sends 2 (P-1)/P of the vector."""
+    return 2 * (ranks - 1) * units
+
+
+def all_to_all(ranks: int, units: int) -> int:
     """Everyone sends the whole vector to everyone else."""
-    return workers * (workers - 1) * numbers
+    return ranks * (ranks - 1) * units
+
+
+def allgather(ranks: int, units: int) -> int:
+    """Everyone sends what its own heads hold to everyone else; `units` is what all heads hold together."""
+    return (ranks - 1) * units
+
+
+def sliced(heads: Sequence[int], units: int) -> int:
+    """A sum in head order: every rank adds one slice of the vectors of all heads, then all share the slices.
+
+    `heads` counts those of each rank. About (P-1)/P N units and (P-1) units; a ring all-reduce where P = N.
+    """
+    ranks = len(heads)
+    first = sum(own * (units - len(share(units, ranks, rank))) for rank, own in enumerate(heads))
+    return first + (ranks - 1) * units
+
+
+def server(ranks: int, up: int, down: int) -> int:
+    """Up: what the heads hold that do not live with the master. Down: the same to every rank but the master's."""
+    return up + (ranks - 1) * down

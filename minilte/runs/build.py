@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from minilte.baselines import data_parallel
-from minilte.comm.ranks import share
+from minilte.comm.traffic import share
 from minilte.core import lora, models, optim
 from minilte.core.errors import BadInput
 from minilte.core.head import each_alone
