@@ -58,7 +58,7 @@ class Alone:
     def gather(self, trees, like, notes):
         return list(trees), list(notes)
 
-    def sum(self, trees, notes):
+    def sum(self, kind, trees, notes):
         return tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *trees), list(notes)
 
 

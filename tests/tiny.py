@@ -40,6 +40,18 @@ KINDS = {  # one run of each kind of state
     "full-momentum": SGD | dict(method="full", momentum=0.9),
     "telescope": dict(merge_rule="telescope"),
     "frozen": dict(replicas="frozen"),
+    "absorbed": dict(correction="absorbed"),
+    "shares": dict(shares=(0.75, 0.25)),
+    "allreduce": dict(topology="allreduce"),
+    "auto": dict(topology="auto"),
+    "server": dict(topology="server"),
+    "server-reset": dict(topology="server", reset="ab"),
+    "half-wire": dict(wire="float16"),
+    "brain-wire": dict(topology="server", wire="bfloat16", replicas="frozen"),
+    "nf4": dict(quant="nf4", quant_block=16),
+    "int4-fake": dict(quant="int4", quant_mode="fake", quant_scale="row"),
+    "int8-stochastic": dict(quant="int8", quant_scale="tensor", quant_rounding="stochastic"),
+    "in-place": dict(quant="int4", topology="allgather", quant_rounding="stochastic"),
     "unequal-ranks": dict(head_ranks=(1, 3)),
     "norms-without-biases": dict(model="mlp", widths=(5,), norm=True, bias=False),
     "float64": dict(dtype="float64"),
@@ -149,4 +161,16 @@ def configs(draw) -> Config:
     if made["reset"] != "none":
         made["merge_rule"] = "mean"
     made["nesterov"] &= made["optimizer"] == "sgd" and made["momentum"] > 0
+    made["quant_block"] = draw(st.sampled_from([2, 64, 4096]))
+    made["shares"] = draw(st.sampled_from([(), (1 / heads,) * heads]))
+    default = {knob.name: knob.default for knob in dataclasses.fields(Config)}
+    settle = lambda *names: made.update((name, default[name]) for name in names)  # noqa: E731
+    if made["method"] != "lte":
+        settle("quant", "topology", "wire", "shares", "correction")
+    if made["topology"] == "allreduce":
+        settle("wire", "quant", "merge_rule")
+    if made["quant"] != "none":
+        settle("merge_rule", "correction")
+    if made["reset"] != "none" or made["stack"] > 1:
+        settle("correction")
     return Config(**made)

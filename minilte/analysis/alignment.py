@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minilte.core.errors import BadInput
-from minilte.core.types import Adapter, Array
+from minilte.core.types import Adapter, Array, Tree
 
 
 def cosine(one: Adapter, other: Adapter) -> float:
@@ -50,11 +50,15 @@ def grassmann(one: Adapter, other: Adapter) -> float:
     Identical subspaces give about 4e-8, not 0: an arc cosine near 1 keeps half the digits. Raises BadInput where a
     space is undefined.
     """
-    cosines = np.linalg.svd(column_space(one).T @ column_space(other), compute_uv=False)
-    return float(np.linalg.norm(np.arccos(np.clip(cosines, -1, 1))))
+    return angles(column_space(one), column_space(other))
 
 
-def over_pairs(measure: Callable[[Adapter, Adapter], float], heads: Sequence[Adapter]) -> float:
+def angles(U: Array, V: Array) -> float:
+    """The norm of the principal angles between the spans of two orthonormal bases.    (m,r),(m,k)->()"""
+    return float(np.linalg.norm(np.arccos(np.clip(np.linalg.svd(U.T @ V, compute_uv=False), -1, 1))))
+
+
+def over_pairs(measure: Callable[[Tree, Tree], float], heads: Sequence[Tree]) -> float:
     """The mean of a measure over the N (N-1) ordered pairs of heads. Raises BadInput for fewer than two."""
     if len(heads) < 2:
         raise BadInput(f"alignment: expected at least two heads, got {len(heads)}")

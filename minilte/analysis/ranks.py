@@ -22,12 +22,20 @@ def numerical_rank(matrix: Array, tolerance: float = 1e-10) -> int:
 
 def stable_rank(matrix: Array) -> float:
     """|M|_F^2 / |M|_2^2, at least 1 and at most the effective rank."""
-    sigma = singular_values(matrix)
+    return stable(singular_values(matrix))
+
+
+def stable(sigma: Array) -> float:
+    """The stable rank of a matrix with these singular values, largest first."""
     return float(((sigma / sigma[0]) ** 2).sum())
 
 
 def effective_rank(matrix: Array) -> float:
     """exp(-sum p_i log p_i) with p_i = sigma_i / sum sigma (Roy & Vetterli 2007); at most the rank."""
-    sigma = singular_values(matrix)
+    return effective(singular_values(matrix))
+
+
+def effective(sigma: Array) -> float:
+    """The effective rank of a matrix with these singular values."""
     p = sigma[sigma > 0] / sigma.sum()
     return float(np.exp(-(p * np.log(p)).sum()))

@@ -50,18 +50,20 @@ def data_parallel(task: Task, trainee: Trainee) -> Method:
 
         return list(each(part, workers))
 
-    def merge(main, grads, step, _):
+    def merge(comm, main, workers, step):
+        grads, losses = comm.sum("gradients", [w.grads for w in workers], [w.loss for w in workers])
         grads = optim.clip(grads, task.clip)
-        return Shared(*task.optimizer.update(main.trained, grads, main.opt, task.rate(step - 1)))
+        return Shared(*task.optimizer.update(main.trained, grads, main.opt, task.rate(step - 1))), losses
 
     return Method(
         every=1,
         begin=lambda: Shared(trainee.start, task.optimizer.init(trainee.start)),
         enter=Worker,
+        share=lambda comm, main, step: main,
         local=local,
-        exchange=lambda comm, workers: comm.sum([w.grads for w in workers], [w.loss for w in workers]),
         merge=merge,
         restart=lambda main, worker, step: Worker(worker.index),
+        whole=lambda main: main,
         params=lambda main: trainee.params(main.trained),
         dense=lambda main: trainee.dense(main.trained),
     )

@@ -9,6 +9,7 @@ from minilte.bench import ddp, peers, ranks, step
 from minilte.bench.step import Size
 from minilte.bench.timing import Spread, paired, spread
 from minilte.comm import threads
+from minilte.comm.buffers import payload
 from minilte.comm.ranks import Ranks
 from minilte.comm.traffic import ring
 from minilte.core import lte, optim, tree
@@ -96,7 +97,7 @@ def bytes_against_ring(_: int, width: int = 1024, heads: int = 8, rank: int = 8,
     def sent(transport):
         comm = Ranks(transport, heads)
         list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], every))
-        return comm.sent
+        return payload(comm.sent)
 
     counted = sum(threads.run(heads, sent))
     return spread([counted / (ring(heads, tree.nbytes(task.weights)) * every)])

@@ -28,6 +28,7 @@ def speed_up(ranks: int, runs: int) -> Spread:
 
 def main(size: Size) -> None:
     """One rank of the job."""
+    from minilte.comm.buffers import payload
     from minilte.comm.mpi import connect
     from minilte.comm.ranks import Ranks
     from minilte.comm.solo import Solo
@@ -37,12 +38,12 @@ def main(size: Size) -> None:
     one_round = rounds(size, comm=comm)
     with one_blas_thread():
         one_round()
-        first, times = comm.sent, []
+        first, times = payload(comm.sent), []
         for _ in range(ROUNDS):
             begun = time.perf_counter()
             one_round()
             times.append(time.perf_counter() - begun)
-    sent = sum(comm.transport.objects((comm.sent - first) // ROUNDS))
+    sent = sum(comm.transport.objects((payload(comm.sent) - first) // ROUNDS))
     if comm.rank == 0:
         sys.stdout.write(f"{statistics.median(times)} {sent}\n")
 

@@ -80,6 +80,17 @@ class MPIRank:
         self._finish(self.world.Iallgatherv([mine, self.MPI.BYTE], [everything, list(counts), self.MPI.BYTE]))
         return everything
 
+    def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
+        """Every rank's bytes, one after the other, on rank 0."""
+        everything = np.empty(sum(counts), np.uint8) if self.rank == 0 else None
+        receive = [everything, list(counts), self.MPI.BYTE] if self.rank == 0 else None
+        self._finish(self.world.Igatherv([mine, self.MPI.BYTE], receive))
+        return everything
+
+    def broadcast(self, buffer: Array) -> None:
+        """Rank 0's bytes into the buffer of every other rank."""
+        self._finish(self.world.Ibcast([buffer, self.MPI.BYTE]))
+
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
         """What each rank has for this one."""
         out, arrived = np.concatenate(list(parts)), np.empty(sum(counts), np.uint8)

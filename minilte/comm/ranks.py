@@ -1,16 +1,18 @@
 """The communicator of the core: heads on any number of ranks, gathered and summed in head order.
 
 All that differs between one process, MPI and ranks played by threads is the transport below it: who `rank` of `size`
-is, and how bytes get from all to all. The order of every sum is that of the heads, so the bits are the same on any
-number of ranks.
+is, and how bytes get from one to others. The order of every sum is that of the heads, so the bits are the same on any
+number of ranks. Rank 0 always has a head, and is the master where there is one.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
 
+from minilte.comm.buffers import cat, filled, kinds, leaf_dtype, nbytes
 from minilte.comm.traffic import share
 from minilte.core import tree
 from minilte.core.types import Array, Tree
@@ -28,6 +30,12 @@ class Transport(Protocol):
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
         """parts[p] goes to rank p; returns what each rank sent here, `counts[p]` bytes from rank p."""
 
+    def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
+        """Every rank's bytes, one after the other, on rank 0; None elsewhere."""
+
+    def broadcast(self, buffer: Array) -> None:
+        """Rank 0's bytes into the buffer of every other rank."""
+
     def objects(self, mine) -> list:
         """Every rank's small Python object, by rank: for agreement, not for weights."""
 
@@ -39,7 +47,7 @@ class Ranks:
     """Implements `core.types.Comm` on a transport.
 
     `threads` > 1 runs the heads of this rank on that many Python threads; each head's arithmetic is its own, so the
-    bits do not change. `sent` counts the payload bytes this rank handed over to others, `stop` is what the ranks
+    bits do not change. `sent` counts, by kind, the bytes this rank handed over for others; `stop` is what the ranks
     agreed on at the last merge: the largest signal number any of them was sent.
     """
 
@@ -49,7 +57,7 @@ class Ranks:
         self.blocks = [share(heads, self.size, rank) for rank in range(self.size)]
         self.mine = self.blocks[self.rank]
         self.pool = ThreadPoolExecutor(threads) if threads > 1 and len(self.mine) > 1 else None
-        self.sent = 0
+        self.sent: Counter[str] = Counter()
         self.wish = self.stop = 0
 
     def each(self, f: Callable[[Tree], Tree], heads: Sequence[Tree]) -> list[Tree]:
@@ -58,64 +66,95 @@ class Ranks:
 
     def gather(self, trees: Sequence[Tree], like: Sequence[Tree], notes: Sequence[float]) -> tuple[list, list]:
         """Every head's tree and note, in head order; `like` gives the shapes of all N. One collective."""
-        dtype = leaf_dtype(like)
-        sizes = [dtype.itemsize * sum(tree.size(like[n]) for n in block) for block in self.blocks]
-        parts, losses = self._allgather(tree.leaves(list(trees)), sizes, notes)
-        heads = [
-            tree.unpack(part.view(dtype), like[block.start : block.stop]) for part, block in zip(parts, self.blocks)
-        ]
-        return [head for block in heads for head in block], losses
+        sizes, counts = self._sizes(like)
+        buffer = self.transport.allgather(cat([*tree.leaves(list(trees)), self._note(notes)]), counts)
+        self._count(trees, self.size - 1, 8 * (len(self.mine) + 1))
+        return self._heads(buffer, sizes, like)
 
-    def sum(self, trees: Sequence[Tree], notes: Sequence[float]) -> tuple[Tree, list]:
+    def collect(
+        self, trees: Sequence[Tree], like: Sequence[Tree], notes: Sequence[float]
+    ) -> tuple[list, list] | None:
+        """What `gather` returns, on rank 0 alone; None elsewhere. One collective."""
+        sizes, counts = self._sizes(like)
+        buffer = self.transport.gather(cat([*tree.leaves(list(trees)), self._note(notes)]), counts)
+        self._count(trees, int(self.rank != 0), 8 * (len(self.mine) + 1))
+        return None if buffer is None else self._heads(buffer, sizes, like)
+
+    def spread(self, given: Tree, notes: Sequence[float] | None) -> list[float]:
+        """Rank 0's numbers into every other rank's `given`, array by array, and its notes to all."""
+        header = np.array([*(notes or [0.0] * self.heads), self.stop], np.float64)
+        self.transport.broadcast(header.view(np.uint8))
+        for leaf in tree.leaves(given):
+            self.transport.broadcast(leaf.reshape(-1).view(np.uint8))
+        if self.rank == 0:
+            self._count([given], self.size - 1, header.nbytes)
+        *losses, stop = header.tolist()
+        self.stop = int(stop)
+        return losses
+
+    def sum(self, kind: str, trees: Sequence[Tree], notes: Sequence[float]) -> tuple[Tree, list]:
         """The sum of every head's tree, added in head order by slices: each rank adds one slice, then all share.
 
         Sends ((P-1)/P) N M numbers in the first collective and (P-1) M in the second, over all ranks.
         """
         like, dtype = self._shapes(trees)
-        flat = [tree.pack(one, dtype) for one in trees]
+        flat = [cat(tree.leaves(one)).view(dtype) for one in trees]
         slices = [share(tree.size(like), self.size, rank) for rank in range(self.size)]
         here = len(slices[self.rank]) * dtype.itemsize
         parts = [cat(one[piece.start : piece.stop] for one in flat) for piece in slices]
         arrived = self.transport.alltoall(parts, [len(block) * here for block in self.blocks])
-        self.sent += sum(part.nbytes for rank, part in enumerate(parts) if rank != self.rank)
         mine = in_order(np.concatenate(arrived).view(dtype).reshape(self.heads, -1))
-        parts, losses = self._allgather([mine], [len(piece) * dtype.itemsize for piece in slices], notes)
-        return tree.unpack(np.concatenate(parts).view(dtype), like), losses
+        sizes = [len(piece) * dtype.itemsize for piece in slices]
+        buffer = self.transport.allgather(cat([mine, self._note(notes)]), self._counts(sizes))
+        self.sent[kind] += sum(part.nbytes for rank, part in enumerate(parts) if rank != self.rank)
+        self._count([{kind: mine}], self.size - 1, 8 * (len(self.mine) + 1))
+        pieces, losses = self._cut(buffer, sizes)
+        return filled(np.concatenate(pieces), like), losses
 
     def _shapes(self, trees: Sequence[Tree]) -> tuple[Tree, np.dtype]:
-        """The template of a summed tree; a rank without heads learns it once from rank 0, which always has one."""
+        """The template of a summed tree; a rank without heads learns it once from rank 0."""
         if not hasattr(self, "_like"):
             offered = self.transport.objects(tree.blank(trees[0]) if self.rank == 0 else None)
             self._like = offered[0]
         return self._like, leaf_dtype(self._like)
 
-    def _allgather(self, mine: Sequence[Array], sizes: Sequence[int], notes: Sequence[float]) -> tuple[list, list]:
-        """Every rank's bytes (views of one buffer), and every head's note; the notes ride behind the payload."""
-        note = np.array([*notes, self.wish], np.float64)
-        extra = [8 * (len(block) + 1) for block in self.blocks]
-        counts = [size + more for size, more in zip(sizes, extra)]
-        buffer = self.transport.allgather(cat([*mine, note]), counts)
-        self.sent += (counts[self.rank] - extra[self.rank]) * (self.size - 1)
+    def _note(self, notes: Sequence[float]) -> Array:
+        """What rides behind the payload: a number a head, and this rank's wish to stop."""
+        return np.array([*notes, self.wish], np.float64)
+
+    def _sizes(self, like: Sequence[Tree]) -> tuple[list[int], list[int]]:
+        """Bytes of every rank's heads, without and with what rides behind them."""
+        sizes = [nbytes(list(like[block.start : block.stop])) for block in self.blocks]
+        return sizes, self._counts(sizes)
+
+    def _counts(self, sizes: Sequence[int]) -> list[int]:
+        """Bytes of every rank's payload and notes."""
+        return [size + 8 * (len(block) + 1) for size, block in zip(sizes, self.blocks)]
+
+    def _count(self, trees: Sequence[Tree], others: int, header: int) -> None:
+        """These trees and a header went to so many others."""
+        for one in trees:
+            for kind, size in kinds(one).items():
+                self.sent[kind] += size * others
+        self.sent["headers"] += header * others
+
+    def _cut(self, buffer: Array, sizes: Sequence[int]) -> tuple[list[Array], list[float]]:
+        """Every rank's payload (a view of the buffer) and every head's note; agrees on `stop`."""
         parts, losses, wishes, at = [], [], [], 0
-        for size, more in zip(sizes, extra):
+        for size, count in zip(sizes, self._counts(sizes)):
             parts.append(buffer[at : at + size])
-            *heard, wish = buffer[at + size : at + size + more].copy().view(np.float64)
+            *heard, wish = buffer[at + size : at + count].copy().view(np.float64).tolist()
             losses += heard
             wishes.append(int(wish))
-            at += size + more
+            at += count
         self.stop = max(wishes)
-        return parts, [float(loss) for loss in losses]
+        return parts, losses
 
-
-def as_bytes(array: Array) -> Array:
-    """The array's memory as a uint8 vector (a view)."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def cat(parts) -> Array:
-    """The parts one after the other as bytes; no parts make an empty vector."""
-    parts = [as_bytes(part) for part in parts]
-    return np.concatenate(parts) if parts else np.empty(0, np.uint8)
+    def _heads(self, buffer: Array, sizes: Sequence[int], like: Sequence[Tree]) -> tuple[list, list]:
+        """Every head's tree and note out of all ranks' bytes."""
+        parts, losses = self._cut(buffer, sizes)
+        ranks = [filled(part, list(like[block.start : block.stop])) for part, block in zip(parts, self.blocks)]
+        return [head for heads in ranks for head in heads], losses
 
 
 def in_order(stack: Array) -> Array:
@@ -124,10 +163,3 @@ def in_order(stack: Array) -> Array:
     for one in stack[1:]:
         total += one
     return total
-
-
-def leaf_dtype(trees: Tree) -> np.dtype:
-    """The one dtype of all leaves; float32 for a tree without any."""
-    kinds = {leaf.dtype for leaf in tree.leaves(trees)} or {np.dtype(np.float32)}
-    assert len(kinds) == 1, f"a tree that travels has one dtype, got {kinds}"
-    return kinds.pop()

@@ -18,6 +18,13 @@ class Solo:
         """Its own part."""
         return list(parts)
 
+    def gather(self, mine: Array, counts: Sequence[int]) -> Array:
+        """Its own bytes."""
+        return mine
+
+    def broadcast(self, buffer: Array) -> None:
+        """Nobody else is there."""
+
     def objects(self, mine) -> list:
         """Its own object."""
         return [mine]

@@ -31,6 +31,18 @@ class ThreadRank:
         """Every rank's bytes, one after the other."""
         return np.concatenate(self.objects(mine))
 
+    def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
+        """Every rank's bytes, one after the other, on rank 0."""
+        everyone = self.allgather(mine, counts)
+        return everyone if self.rank == 0 else None
+
+    def broadcast(self, buffer: Array) -> None:
+        """Rank 0's bytes into the buffer of every other rank."""
+        if self.rank == 0:
+            self.objects(buffer.copy())
+        else:
+            buffer[:] = self.objects(None)[0]
+
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
         """What each rank has for this one."""
         return [theirs[self.rank].copy() for theirs in self.objects(parts)]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minilte.core import models, optim, tree
-from minilte.core.types import Adapted, Adapter, Head, Linear, Main, Task, Tree, Weights
+from minilte.core.types import Adapted, Adapter, Adapters, Head, Linear, Main, Task, Tree, Weights
 
 
 def replica_of(weights: Weights, adapted) -> Weights:
@@ -72,14 +72,14 @@ def each_alone(
     return list(each(alone, heads))
 
 
-def reset(task: Task, head: Head, how: str, fresh: Tree, optimizer: bool) -> Head:
+def reset(task: Task, head: Head, how: str, fresh: Tree, optimizer: bool, sent: Adapters | None = None) -> Head:
     """What a head does after a merge (section 3.4).
 
-    "none": V <- B A, all else stays. "b": B <- 0, V <- 0, A stays. "ab": A is redrawn too (`fresh`).
-    `optimizer` also forgets the optimizer state.
+    "none": V <- B A, all else stays. "b": B <- 0, V <- 0, A stays. "ab": A is redrawn too (`fresh`). `optimizer` also
+    forgets the optimizer state. `sent` are the factors as the others got them, where that was rounded.
     """
     if how == "none":
-        now, then = head.now, head.now
+        now, then = head.now, sent or head.now
     else:
         A_from = fresh if how == "ab" else head.now
         now = {name: Adapter(A_from[name].A, np.zeros_like(pair.B)) for name, pair in head.now.items()}

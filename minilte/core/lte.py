@@ -10,8 +10,8 @@ from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.head import each_alone, replica_of, reset
 from minilte.core.lora import Plan, refuse_dead
-from minilte.core.merge import MEAN, shares
-from minilte.core.types import Comm, Head, Main, Method, Round, Rounds, Rule, Sent, Task, Tree
+from minilte.core.merge import ALLGATHER, MEAN, shares
+from minilte.core.types import Comm, Head, Main, Merging, Method, Round, Rounds, Rule, Sent, Task, Topology, Tree
 
 
 def rounds(method: Method, comm: Comm, main: Tree, heads: Sequence[Tree], steps: int, start: int = 0) -> Rounds:
@@ -19,11 +19,11 @@ def rounds(method: Method, comm: Comm, main: Tree, heads: Sequence[Tree], steps:
 
     The last round may be shorter than T and always merges. Nothing passed in is changed in place.
     """
+    main = method.share(comm, main, start)
     while start < steps:
         stop = min(start - start % method.every + method.every, steps)
         heads = method.local(main, heads, start, stop, comm.each)  # T local steps, no talk
-        sent, losses = method.exchange(comm, heads)  # what travels, in head order
-        main = method.merge(main, sent, stop, comm.each)  # W <- W + sum_n w_n s_n (B_n A_n - V_n)
+        main, losses = method.merge(comm, main, heads, stop)  # W <- W + sum_n w_n s_n (B_n A_n - V_n)
         heads = [method.restart(main, head, stop) for head in heads]  # V_n <- B_n A_n, or a reset
         start = stop
         yield Round(stop, main, heads, losses)
@@ -43,13 +43,15 @@ def lte(
     w: Sequence[float] | None = None,
     rule: Rule = MEAN,
     local_steps: Callable = each_alone,
+    topology: Topology = ALLGATHER,
 ) -> Method:
     """The parts of LTE: every head takes T = `every` local steps on its own data, then all merge their factors.
 
     reset_mode: "none" (V_n <- B_n A_n), "b" or "ab". reduction: "shard", each head's loss is the mean over its own
     shard, or "batch", its part of the whole batch's mean. replicas: "average" or "frozen". w: the heads' shares in a
     merge, 1/N each by default. rule: how factors become a change of the main weights. local_steps: how the heads of a
-    rank take their steps. Raises BadInput for an unknown word, or shares that do not sum to one.
+    rank take their steps. topology: who hears what at a merge. Raises BadInput for an unknown word, or shares that
+    do not sum to one.
     """
     for word, known in ((reset_mode, RESETS), (reduction, REDUCTIONS), (replicas, REPLICAS)):
         if word not in known:
@@ -61,34 +63,29 @@ def lte(
     start = [tree.blank(plan.shape(n)) if reset_mode == "none" else None for n in range(heads)]  # V = 0
     parts = task.shares if reduction == "batch" else [1.0] * heads  # of each head's gradient
     like = [Sent(tree.blank(plan.shape(n)), tree.blank(replica)) for n in range(heads)]
+    keep = reset_mode == "none" and topology.remembers
+    merging = Merging(rule, plan.scales, w, like, keep)
 
     def enter(n):
         now = plan.draw(n, 0)
         refuse_dead(now)
         return Head(n, now, start[n], replica, task.optimizer.init((now, replica)))
 
-    def exchange(comm: Comm, heads):
-        return comm.gather([Sent(head.now, head.replica) for head in heads], like, [head.loss for head in heads])
-
-    def merge(main, sent, _, each):
-        weights, state = rule.merge(main.rule, main.weights, sent, main.then, plan.scales, w, each)
-        then = tuple(head.now for head in sent) if reset_mode == "none" else None
-        return Main(weights, then, state)
-
     def restart(main, head, step):
         fresh = plan.draw(head.index, step) if reset_mode == "ab" else None
         if replicas == "average":
             head = head._replace(replica=replica_of(main.weights, adapted))
-        return reset(task, head, reset_mode, fresh, reset_optimizer)
+        return reset(task, head, reset_mode, fresh, reset_optimizer, topology.as_sent(head.now))
 
     return Method(
         every=every,
-        begin=lambda: Main(task.weights, tuple(start) if reset_mode == "none" else None, rule.init(task.weights)),
+        begin=lambda: Main(task.weights, tuple(start) if keep else None, rule.init(task.weights)),
         enter=enter,
         local=lambda *now: local_steps(task, plan.scales, parts, *now),
-        exchange=exchange,
-        merge=merge,
+        share=topology.share,
+        merge=lambda *now: topology.merge(*now, merging),
         restart=restart,
+        whole=topology.whole,
         params=lambda main: main.weights,
         dense=lambda main: main.weights,
     )

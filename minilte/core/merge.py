@@ -8,7 +8,20 @@ from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.head import overlay
 from minilte.core.layers import change
-from minilte.core.types import Adapter, Adapters, Array, Rule, Sent, Tree, Weights
+from minilte.core.types import (
+    Adapter,
+    Adapters,
+    Array,
+    Comm,
+    Head,
+    Main,
+    Merging,
+    Rule,
+    Sent,
+    Topology,
+    Tree,
+    Weights,
+)
 
 
 def merged(
@@ -24,17 +37,36 @@ def merged(
     All heads' factors are stacked first, so a layer costs one product of m x R by R x n and O(mn) memory, never an
     m x n matrix a head (law L5). Source: section 3.3; the reset-less form with V_n is that of section 3.4.
     """
-    layers = overlay(weights, mean([head.replica for head in sent], w))
-    for name in sent[0].now:
-        moves = [
-            head.now[name] if then is None else change(head.now[name], then[n][name]) for n, head in enumerate(sent)
-        ]
+    layers = overlay(weights, mean([head.replicas for head in sent], w))
+    for name in sent[0].factors:
+        now = [head.factors[name] for head in sent]
+        moves = now if then is None else [change(one, V[name]) for one, V in zip(now, then, strict=True)]
         parts = [w_n * s[name] for w_n, s in zip(w, scales, strict=True)]
         layers[name] = layers[name]._replace(W=plus_products(weights[name].W, moves, parts, each))
     return layers
 
 
 MEAN = Rule(lambda weights: None, lambda state, *merge: (merged(*merge), state))  # the rule of the paper
+
+
+def by_everyone(comm: Comm, main: Main, heads: Sequence[Head], step: int, parts: Merging) -> tuple[Main, list[float]]:
+    """Every rank hears every head's factors, and makes the same merge of them."""
+    sent, losses = comm.gather(contributions(heads), parts.like, [head.loss for head in heads])
+    return combined(main, sent, parts, comm.each), losses
+
+
+ALLGATHER = Topology(lambda comm, main, step: main, by_everyone, lambda main: main, lambda factors: factors)
+
+
+def contributions(heads: Sequence[Head]) -> list[Sent]:
+    """What the heads of a rank have to say at a merge."""
+    return [Sent(head.now, head.replica) for head in heads]
+
+
+def combined(main: Main, sent: Sequence[Sent], parts: Merging, each: Callable = map) -> Main:
+    """The main state after a merge of all heads by the method's rule; V_n becomes what head n sent."""
+    weights, state = parts.rule.merge(main.rule, main.weights, sent, main.then, parts.scales, parts.w, each)
+    return Main(weights, tuple(head.factors for head in sent) if parts.keep else None, state)
 
 
 def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:
@@ -45,7 +77,9 @@ def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:
     """
     w = [1 / heads] * heads if w is None else [float(one) for one in w]
     if len(w) != heads or not min(w) >= 0 or not abs(sum(w) - 1) <= 1e-9:
-        raise BadInput(f"w: expected {heads} shares of at least 0 that sum to 1, got {', '.join(map(str, w)):.60}")
+        raise BadInput(
+            f"shares: expected {heads} shares of at least 0 that sum to 1, got {', '.join(map(str, w)):.60}"
+        )
     return w
 
 

@@ -47,14 +47,24 @@ GAINS = {"relu": 2.0, "gelu": 2.0, "gelu-tanh": 2.0, "tanh": 1.0, "identity": 1.
 
 def init_weights(net: Network, widths: Sequence[int], seed: int, dtype="float32", bias: bool = True) -> Weights:
     """Main weights W ~ N(0, gain / n), gain 2 before a relu, a gelu or a norm (He et al. 2015), else 1; biases zero."""
-    rng, weights, dense = stream(seed, "weights"), {}, 0
+    rng, weights = stream(seed, "weights"), blank_weights(net, widths, dtype, bias)
     for name, following in zip(net.chain, [*net.chain[1:], "identity"]):
+        if isinstance(layer := weights.get(name), Linear):
+            gain = 2.0 if "norm" in following else GAINS[following]
+            W = rng.standard_normal(layer.W.shape) * math.sqrt(gain / layer.W.shape[1])
+            weights[name] = layer._replace(W=W.astype(dtype))
+    return weights
+
+
+def blank_weights(net: Network, widths: Sequence[int], dtype="float32", bias: bool = True) -> Weights:
+    """The weights of a network before any W is drawn: matrices that take no memory, biases and norms as they start."""
+    weights, dense = {}, 0
+    for name in net.chain:
         if name.startswith("layer"):
             n, m = widths[dense : dense + 2]
             dense += 1
-            gain = 2.0 if "norm" in following else GAINS[following]
-            W = rng.standard_normal((m, n)) * math.sqrt(gain / n)
-            weights[name] = Linear(W.astype(dtype), np.zeros(m, dtype) if bias else None)
+            W = np.broadcast_to(np.zeros((), dtype), (m, n))
+            weights[name] = Linear(W, np.zeros(m, dtype) if bias else None)
         elif name.startswith("norm"):
             weights[name] = Norm(np.ones(widths[dense], dtype), np.zeros(widths[dense], dtype))
     return weights

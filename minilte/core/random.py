@@ -6,7 +6,7 @@ A stream is `Philox(SeedSequence(seed, spawn_key=(purpose, a, b)))`. The key alw
 
 import numpy as np
 
-PURPOSES = ("weights", "adapter", "batch", "split", "synthetic", "noise", "check")
+PURPOSES = ("weights", "adapter", "batch", "split", "synthetic", "noise", "check", "rounding")
 
 
 def stream(seed: int, purpose: str, a: int = 0, b: int = 0) -> np.random.Generator:

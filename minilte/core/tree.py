@@ -59,26 +59,6 @@ def nbytes(tree: Tree) -> int:
     return sum(leaf.nbytes for leaf in leaves(tree))
 
 
-def pack(tree: Tree, dtype: np.dtype) -> Array:
-    """All leaves one after the other, as one contiguous vector (a copy)."""
-    parts = [np.ravel(leaf) for leaf in leaves(tree)]
-    return np.concatenate(parts, dtype=dtype) if parts else np.empty(0, dtype)
-
-
-def unpack(flat: Array, like: Tree) -> Tree:
-    """The inverse of `pack`: the shapes come from `like`, the numbers are views into `flat`."""
-    start = 0
-
-    def take(leaf):
-        nonlocal start
-        stop = start + math.prod(leaf.shape)
-        view = flat[start:stop].reshape(leaf.shape)
-        start = stop
-        return view
-
-    return map(take, like)
-
-
 def blank(tree: Tree) -> Tree:
-    """A tree of the same shapes and dtypes that takes no memory: a template for `unpack`."""
+    """A tree of the same shapes and dtypes that takes no memory: a template of what is to come."""
     return map(lambda leaf: np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape), tree)

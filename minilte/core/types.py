@@ -68,10 +68,10 @@ class Main(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """What one head contributes to a merge."""
+    """What one head contributes to a merge. The names are those of the kinds of bytes that are counted."""
 
-    now: Adapters
-    replica: Weights
+    factors: Adapters
+    replicas: Weights
 
 
 Batch = Callable[[int, int], tuple[Array, Array]]  # (head, step) -> x (b_n, n), y
@@ -86,6 +86,26 @@ class Rule(NamedTuple):
 
     init: Callable[[Weights], Tree]
     merge: Callable[..., tuple[Weights, Tree]]
+
+
+class Merging(NamedTuple):
+    """What a topology needs to know of a method to merge."""
+
+    rule: Rule
+    scales: tuple[dict[str, float], ...]  # of each head: adapted layer -> s
+    w: Sequence[float]  # the heads' shares
+    like: Sequence[Sent]  # the shapes of what each head contributes
+    keep: bool  # are the factors remembered as V?
+
+
+class Topology(NamedTuple):
+    """Who hears what at a merge, and so who merges."""
+
+    share: Callable[["Comm", Main, int], Tree]  # (comm, main, step) -> what this rank keeps of it
+    merge: Callable[..., tuple[Tree, list[float]]]  # (comm, main, heads, step, Merging) -> main, losses of all heads
+    whole: Callable[[Tree], Main]  # what rank 0 keeps -> main as it was before `share`
+    as_sent: Callable[[Adapters], Adapters]  # factors as the others get to know them
+    remembers: bool = True  # is every V_n in the main state?
 
 
 class Task(NamedTuple):
@@ -109,12 +129,13 @@ class Method(NamedTuple):
     every: int  # T, the local steps of a round
     begin: Callable[[], Tree]  # () -> main
     enter: Callable[[int], Tree]  # index -> head
+    share: Callable[["Comm", Tree, int], Tree]  # (comm, main, step) -> what this rank keeps of main
     local: Callable[
         ..., list[Tree]
     ]  # (main, heads, start, stop, each) -> the heads after those steps, with their losses
-    exchange: Callable[["Comm", Sequence[Tree]], tuple[Tree, list[float]]]  # -> (what all get, losses of all heads)
-    merge: Callable[[Tree, Tree, int, Callable], Tree]  # (main, sent, step, each) -> main
+    merge: Callable[["Comm", Tree, Sequence[Tree], int], tuple[Tree, list[float]]]  # -> (main, losses of all heads)
     restart: Callable[[Tree, Tree, int], Tree]  # (main, head, step) -> head
+    whole: Callable[[Tree], Tree]  # what rank 0 keeps of main -> main as `begin` makes it
     params: Callable[[Tree], dict]  # main -> the network's parameters, to evaluate
     dense: Callable[[Tree], Weights]  # main -> one dense matrix a layer, to save
 
@@ -140,8 +161,8 @@ class Comm(Protocol):
     def gather(self, trees: Sequence[Tree], like: Sequence[Tree], notes: Sequence[float]) -> tuple[list, list]:
         """Every head's tree and note, in head order; `like` gives the shapes of all N."""
 
-    def sum(self, trees: Sequence[Tree], notes: Sequence[float]) -> tuple[Tree, list]:
-        """The sum of every head's tree, added in head order, and every head's note."""
+    def sum(self, kind: str, trees: Sequence[Tree], notes: Sequence[float]) -> tuple[Tree, list]:
+        """The sum of every head's tree, added in head order, and every head's note. `kind` names what is sent."""
 
 
 Rounds = Iterator[Round]

@@ -5,6 +5,8 @@ import tracemalloc
 import numpy as np
 
 from minilte.baselines import data_parallel
+from minilte.comm.ranks import Ranks
+from minilte.comm.solo import Solo
 from minilte.core import lora, models, tree
 from minilte.core.head import seen
 from minilte.core.merge import MEAN, merged
@@ -141,7 +143,7 @@ def memory_of_a_merge(case, variant):
             variant.rule.init(world.task.weights),
             world.task.weights,
             sent,
-            [one.now for one in sent],
+            [one.factors for one in sent],
             world.plan.scales,
             w,
             map,
@@ -168,7 +170,7 @@ def a_single_head_is_kept(case, variant):
         stop = min(step + case.every, case.steps)
         (head,) = method.local(main, [head], step, stop, map)
         before, _ = models.forward(world.task.net, seen(main.weights, head, scales), x)
-        main = method.merge(main, [Sent(head.now, head.replica)], stop, map)
+        main, _ = method.merge(Ranks(Solo(), 1), main, [head], stop)
         errors.append(gap(models.forward(world.task.net, main.weights, x)[0], before))
         head = method.restart(main, head, stop)
     return worst(errors)
@@ -242,7 +244,7 @@ def mean_of_heads(case, variant):
         stop = min(step + case.every, case.steps)
         everyone = method.local(main, everyone, step, stop, map)
         own = [effective(main.weights, head, world.plan.scales[head.index]) for head in everyone]
-        main = method.merge(main, [Sent(head.now, head.replica) for head in everyone], stop, map)
+        main, _ = method.merge(Ranks(Solo(), case.heads), main, everyone, stop)
         mean = tree.map(lambda *leaves: sum(w_n * leaf for w_n, leaf in zip(w, leaves)), *own)
         errors += [gap(main.weights, mean), loss(main.weights) - sum(w_n * loss(one) for w_n, one in zip(w, own))]
         everyone = [method.restart(main, head, stop) for head in everyone]
@@ -264,7 +266,7 @@ def unnormalised(case) -> float:
     sent = [Sent(moved_plan(world.plan, case.seed).draw(n, 0), {}) for n in range(case.heads)]
     w = [1.5 / case.heads] * case.heads
     new = merged(world.task.weights, sent, None, world.plan.scales, w)
-    own = [dense(head.now, scales) for head, scales in zip(sent, world.plan.scales)]
+    own = [dense(head.factors, scales) for head, scales in zip(sent, world.plan.scales)]
     mean = {
         name: sum(w_n * (W + own[n][name]) for n, w_n in enumerate(w))
         for name, W in matrices(world.task.weights).items()

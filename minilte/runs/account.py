@@ -1,5 +1,9 @@
 """What a run cost: bytes sent and bytes held, each beside what full-rank data parallel training needs."""
 
+from collections import Counter
+from collections.abc import Sequence
+
+from minilte.comm.buffers import nbytes, payload
 from minilte.comm.ranks import Ranks
 from minilte.comm.traffic import all_to_all, ring
 from minilte.core import tree
@@ -7,36 +11,49 @@ from minilte.core.types import Head, Tree
 from minilte.runs.build import Parts
 
 
-def bytes_sent(comm: Ranks, parts: Parts, here: int, steps: int) -> dict:
-    """Payload bytes by rank and in all, counted; and by formula what dense gradients would have cost the same ranks.
+def bytes_sent(comm: Ranks, parts: Parts, before: dict[str, int], steps: int) -> dict:
+    """Payload bytes by rank, by kind and in all, counted; and by formula what dense gradients would have cost.
 
-    Every rank calls. Evaluation, agreement and checkpoints are not training traffic and are left out.
+    `before` is what was sent before a resume, by ranks that are gone: it is in `total` and `by_kind`, not in
+    `per_rank`. Headers are counted apart. Every rank calls. Evaluation, agreement and checkpoints are not training
+    traffic and are left out.
     """
-    by_rank = comm.transport.objects(here)
-    dense = tree.nbytes(parts.task.weights) * steps
+    by_rank = comm.transport.objects(dict(comm.sent))
+    kinds = added([before, *by_rank])
+    dense = nbytes(parts.task.weights) * steps
     return {
-        "per_rank": by_rank,
-        "total": sum(by_rank),
+        "per_rank": [payload(sent) for sent in by_rank],
+        "before_resume": payload(before),
+        "total": payload(kinds),
+        "by_kind": {kind: size for kind, size in kinds.items() if kind != "headers" and size},
+        "headers": kinds.get("headers", 0),
         "full_rank_ring": ring(comm.size, dense),
         "full_rank_all_to_all": all_to_all(comm.size, dense),
     }
 
 
+def added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
+    """The sum of some counts by kind."""
+    return dict(sum(map(Counter, counts), Counter()))
+
+
 def memory(parts: Parts, main: Tree, head: Tree) -> dict:
-    """Bytes that a worker with one head holds between steps, and what a full-rank worker would hold."""
-    lte = isinstance(head, Head)
+    """Bytes that a worker with one head holds between steps, and what a full-rank worker would hold.
+
+    Where every rank merges, it holds the V_n of all heads; under a master, or with dense sums, its own.
+    """
+    lte, dense = isinstance(head, Head), tree.nbytes(parts.task.weights)
     trained = (head.now, head.replica) if lte else main.trained
-    weights = tree.nbytes(parts.task.weights)
     own = trained is not parts.task.weights and not same_shapes(trained, parts.task.weights)
     held = {
-        "weights": weights,
+        "weights": parts.seen or dense,
         "adapters": tree.nbytes(trained) if own else 0,
-        "merged_factors": tree.nbytes(main.then) if lte else 0,
+        "merged_factors": tree.nbytes(head.then if parts.master else main.then or head.then) if lte else 0,
         "gradients": tree.nbytes(trained),
         "optimizer": tree.nbytes(head.opt if lte else main.opt),
     }
     state = tree.nbytes(parts.task.optimizer.init(parts.task.weights))
-    return {**held, "total": sum(held.values()), "full_rank_total": 2 * weights + state}
+    return {**held, "total": sum(held.values()), "full_rank_total": 2 * dense + state}
 
 
 def same_shapes(a: Tree, b: Tree) -> bool:

@@ -1,21 +1,24 @@
 """From settings to parts: data, network, task, method."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from minilte.baselines import data_parallel
 from minilte.comm.traffic import share
-from minilte.core import lora, models, optim
+from minilte.core import lora, models, optim, tree
 from minilte.core.errors import BadInput
-from minilte.core.head import each_alone
+from minilte.core.head import each_alone, replica_of
 from minilte.core.lte import lte
 from minilte.core.schedules import schedule
 from minilte.core.types import Method, Task, Weights
 from minilte.data.batches import batches
 from minilte.data.dataset import Dataset, cast
 from minilte.data.sources import load
+from minilte.fast.absorbed import absorbed_steps
 from minilte.fast.stacked import stacked_steps
-from minilte.runs.adapt import head_ranks, rank_bounds
+from minilte.runs.adapt import adapted_names, head_ranks, rank_bounds
 from minilte.runs.config import RULES, Config
+from minilte.runs.topology import bytes_seen, has_master, merge_rule, topology
 from minilte.runs.weights import read_weights
 
 
@@ -27,23 +30,38 @@ class Parts(NamedTuple):
     method: Method
     notes: tuple[str, ...] = ()  # what the user should hear once
     rank_bounds: dict[str, int] = {}  # law L2: layer -> largest rank that W_t - W_0 can reach, where there is one
+    master: bool = False  # does rank 0 alone hold the main weights?
+    seen: int = 0  # bytes of the weights as a head sees them; 0: of the main weights
 
 
-def build(config: Config, data: Dataset | None = None) -> Parts:
-    """All parts of a run; `data` stands in for what config.data names. Raises BadInput."""
+def build(config: Config, data: Dataset | None = None, rank: int = 0) -> Parts:
+    """All parts of a run as a rank needs them; `data` stands in for what config.data names. Raises BadInput.
+
+    Under a master a worker gets templates without memory in place of the matrices that it will never hold.
+    """
     data = read_data(config) if data is None else cast(data, config.dtype)
     if data.classes is None and config.label_smoothing:
         raise BadInput("label-smoothing: expected 0 for a regression, which has no labels")
     net = make_net(config, data.inputs, data.outputs, data.classes)
     widths = all_widths(config, data.inputs, data.outputs)
-    weights = models.init_weights(net, widths, config.seed, config.dtype, config.bias)
-    if config.init_from:
-        weights = read_weights(config.init_from, weights)
+    weights = start_weights(config, net, widths)
+    if rank and has_master(config):
+        for name in adapted_names(weights, config.adapt or None):
+            weights[name] = weights[name]._replace(W=tree.blank(weights[name].W))
     task = make_task(config, data, net, weights)
     if config.method == "full":
         return Parts(data, task, data_parallel.full(task))
     ranks, notes = head_ranks(config, task.weights)
-    return Parts(data, task, low_rank_method(config, task, ranks), notes, rank_bounds(config, task.weights, ranks))
+    method, note = low_rank_method(config, task, ranks)
+    notes = (*notes, note) if note else notes
+    bounds, seen = rank_bounds(config, task.weights, ranks), bytes_seen(config, task.weights, list(ranks[0]))
+    return Parts(data, task, method, notes, bounds, has_master(config), seen)
+
+
+def start_weights(config: Config, net: models.Network, widths: list[int]) -> Weights:
+    """The main weights at step 0: drawn, or those of a file. Raises BadInput."""
+    weights = models.init_weights(net, widths, config.seed, config.dtype, config.bias)
+    return read_weights(config.init_from, weights) if config.init_from else weights
 
 
 def read_data(config: Config) -> Dataset:
@@ -93,11 +111,13 @@ def make_task(config: Config, data: Dataset, net: models.Network, weights: Weigh
     )
 
 
-def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> Method:
-    """The parts of lora, mhlora or lte."""
+def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> tuple[Method, str]:
+    """The parts of lora, mhlora or lte, and a note on them."""
     plan = lora.plan(task.weights, ranks, config.alpha, config.scaling, config.init, config.seed, config.head_init)
     if config.method == "lte":
-        return lte(
+        replica = replica_of(task.weights, ranks[0]) if config.replicas == "average" else {}
+        way, note = topology(config, task.weights, replica, plan)
+        method = lte(
             task,
             plan,
             config.merge_every,
@@ -105,8 +125,18 @@ def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> 
             config.reset_optimizer,
             config.loss_reduction,
             config.replicas,
-            rule=RULES[config.merge_rule],
-            local_steps=stacked_steps(config.stack) if config.stack > 1 else each_alone,
+            config.shares or None,
+            merge_rule(config, RULES[config.merge_rule], list(ranks[0])),
+            local_steps(config),
+            way,
         )
+        return method, note
     parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]
-    return parallel(task, plan, config.replicas)
+    return parallel(task, plan, config.replicas), ""
+
+
+def local_steps(config: Config) -> Callable:
+    """How the heads of a rank take their steps."""
+    if config.correction == "absorbed":
+        return absorbed_steps
+    return stacked_steps(config.stack) if config.stack > 1 else each_alone

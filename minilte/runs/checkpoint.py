@@ -30,7 +30,7 @@ class State(NamedTuple):
     step: int
     main: Tree
     heads: tuple[Tree, ...]  # all N, in head order
-    facts: dict  # plain numbers that go on counting: seconds, bytes sent
+    facts: dict  # plain numbers that go on counting: seconds; bytes sent, by kind, before this process began
 
 
 def bare(head: Tree) -> Tree:

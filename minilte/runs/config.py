@@ -6,13 +6,15 @@ import types
 import typing
 from dataclasses import dataclass, field
 
+from minilte.comm.wire import WIRES
 from minilte.core.errors import BadInput
 from minilte.core.layers import ACTIVATIONS
 from minilte.core.lora import INITS, scale
 from minilte.core.lte import REDUCTIONS, REPLICAS, RESETS
-from minilte.core.merge import MEAN
+from minilte.core.merge import MEAN, shares
 from minilte.core.schedules import SHAPES
 from minilte.merging.telescope import TELESCOPE
+from minilte.quant.codes import LEVELS, ROUNDINGS, SCALES
 
 MOST = 10**9  # of anything that is counted: far beyond use, and every float and index can hold it
 
@@ -72,6 +74,21 @@ class Config:
     loss_reduction: str = knob(
         "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=REDUCTIONS
     )
+    shares: tuple[float, ...] = knob((), "w_n of each head in a merge, as 0.5,0.25,0.25; default the same", least=0.0)
+    topology: str = knob(
+        "default",
+        "who hears what at a merge; default allgather, or server where --quant is given; auto: the fewest bytes",
+        choices=("default", "auto", "allgather", "allreduce", "server"),
+    )
+    wire: str = knob("full", "how factors travel", choices=tuple(WIRES))
+    quant: str = knob("none", "how the heads see W", choices=("none", *LEVELS))
+    quant_mode: str = knob("packed", "decode inside every product, or once into floats", choices=("packed", "fake"))
+    quant_scale: str = knob("block", "one scale for each", choices=SCALES)
+    quant_block: int = knob(64, "numbers that share a scale, a power of two", least=2, most=65536)
+    quant_rounding: str = knob("nearest", "to a code", choices=ROUNDINGS)
+    correction: str = knob(
+        "factors", "V as factors beside W, or absorbed into a dense W of each head", choices=("factors", "absorbed")
+    )
     stack: int = knob(
         1,
         "heads of a rank that share their dense products: faster for few rows a head, other bits",
@@ -116,10 +133,44 @@ class Config:
         scale(self.alpha, min(self.head_ranks or (self.rank,)), self.scaling)
         if self.merge_rule == "telescope" and self.reset != "none":
             raise BadInput(f"merge-rule: expected mean with --reset {self.reset}, got telescope, which starts at W_0")
+        self.check_merge()
         if self.batch < self.heads and self.head_data == "own":
             raise BadInput(f"batch: expected at least one sample for each of {self.heads} heads, got {self.batch}")
         if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
             raise BadInput("nesterov: expected --optimizer sgd and a --momentum above 0")
+
+    def check_merge(self):
+        """How the settings of merging, quantization and travel fit together. Raises BadInput."""
+        if self.shares:
+            shares(self.heads, self.shares)
+        if self.quant_block & (self.quant_block - 1):
+            raise BadInput(f"quant-block: expected a power of two, got {self.quant_block}")
+        for name in ("quant", "topology", "wire", "shares", "correction"):
+            if self.method != "lte" and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise BadInput(
+                    f"{name}: {self.method} sums gradients and merges no factors; leave it out, or use lte"
+                )
+        factors_only = {"wire": "full", "quant": "none", "merge_rule": "mean"}
+        for name, needed in factors_only.items():
+            if self.topology == "allreduce" and (got := getattr(self, name)) != needed:
+                raise BadInput(
+                    f"topology: allreduce sends dense changes, which needs {flag_name(name)} {needed}, got {got}"
+                )
+        for name, needed in {"correction": "factors", "merge_rule": "mean"}.items():
+            if self.quant != "none" and (got := getattr(self, name)) != needed:
+                raise BadInput(
+                    f"{flag_name(name)}: expected {needed} with --quant, where W is the heads' common copy, got {got}"
+                )
+        if self.correction == "absorbed" and (self.reset != "none" or self.stack > 1):
+            raise BadInput(
+                "correction: expected factors with a reset or --stack; absorbed is for --reset none, head by head"
+            )
+
+    def without_merging(self, method: str) -> "Config":
+        """The same run by a method that merges nothing."""
+        names = ("quant", "topology", "wire", "shares", "correction", "merge_rule", "stack")
+        plain = {name: type(self).__dataclass_fields__[name].default for name in names}
+        return dataclasses.replace(self, method=method, versus="none", **plain)
 
     @property
     def eval_steps(self) -> int:

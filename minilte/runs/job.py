@@ -19,6 +19,7 @@ from minilte.runs.config import Config
 from minilte.runs.machine import changed, fingerprint
 from minilte.runs.session import Record, Session, advance, dense_weights, due, first_state, open_session, read_records
 from minilte.runs.summary import summary
+from minilte.runs.topology import has_master
 
 
 class Watch(NamedTuple):
@@ -114,21 +115,25 @@ def keep_until(log: Path, step: int) -> None:
 
 
 def latest(path: Path, session: Session) -> State:
-    """The newest checkpoint, with this rank's heads; step 0 where there is none. Raises BadInput."""
+    """The newest checkpoint, with this rank's heads; step 0 where there is none. Raises BadInput.
+
+    Under a master the workers leave the main state to it: they will be told what they need.
+    """
     first = first_state(session)
     if not (found := checkpoint.listed(path)):
         return first
     method, comm = session.parts.method, session.comm
     everyone = [method.enter(n) for n in range(comm.heads)]
     state = checkpoint.load(found[-1], first.main, everyone, as_read(session.config))
-    sent = state.facts["sent"] if comm.rank == 0 else 0  # of all ranks, counted on by one
-    return state._replace(heads=state.heads[comm.mine.start : comm.mine.stop], facts=state.facts | {"sent": sent})
+    main = first.main if comm.rank and has_master(session.config) else state.main
+    return state._replace(main=main, heads=state.heads[comm.mine.start : comm.mine.stop])
 
 
 def save(path: Path, session: Session, state: State) -> None:
     """Gather every head on rank 0 and write a checkpoint there."""
-    gathered = session.comm.transport.to_root(state.heads)
-    sent = sum(session.comm.transport.objects(state.facts["sent"]))
+    transport = session.comm.transport
+    gathered = transport.to_root(state.heads)
+    sent = account.added([state.facts["sent"], *transport.objects(dict(session.comm.sent))])
     if gathered is not None:
         heads = tuple(head for heads in gathered for head in heads)
         folder.settle(path / "metrics.jsonl")  # no checkpoint is ahead of its records
@@ -146,10 +151,7 @@ def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | Non
     config, transport = session.config, session.comm.transport
     if config.versus == "none":
         return None
-    inner, plain = (
-        path / f"versus-{config.versus}",
-        dataclasses.replace(config, method=config.versus, versus="none"),
-    )
+    inner, plain = (path / f"versus-{config.versus}", config.without_merging(config.versus))
     if not agreed(transport, lambda: (inner / "config.json").exists()):
         begin(inner, plain, transport)
     if transport.rank == 0:

@@ -47,7 +47,7 @@ def open_session(config: Config, transport=None, data: Dataset | None = None) ->
     transport = transport or Solo()
     try:
         with one_blas_thread():
-            parts = build(config, data)
+            parts = build(config, data, transport.rank)
     except MemoryError as trouble:
         raise BadInput(f"memory: {trouble}; ask for smaller --widths, or for fewer samples") from None
     return Session(config, parts, Ranks(transport, config.heads, cores() if transport.size == 1 else 1))
@@ -58,7 +58,7 @@ def first_state(session: Session) -> State:
     method = session.parts.method
     with one_blas_thread():
         return State(
-            0, method.begin(), tuple(method.enter(n) for n in session.comm.mine), {"seconds": 0.0, "sent": 0}
+            0, method.begin(), tuple(method.enter(n) for n in session.comm.mine), {"seconds": 0.0, "sent": {}}
         )
 
 
@@ -68,7 +68,7 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
     Raises Diverged when a loss is no longer finite; all ranks raise together.
     """
     config, comm, method = session.config, session.comm, session.parts.method
-    seconds, already = state.facts["seconds"], state.facts["sent"]
+    seconds = state.facts["seconds"]
     loop = lte.rounds(method, comm, state.main, state.heads, config.steps, state.step)
     if state.step == 0:
         yield observed(session, Round(0, state.main, list(state.heads), []), 0.0, True), state
@@ -81,11 +81,9 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
             return
         seconds += time.perf_counter() - begun
         refuse_infinite(done.step, {f"head {n}": loss for n, loss in enumerate(done.losses)}, agreed=True)
+        done = done._replace(main=method.whole(done.main))
         record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps))
-        yield (
-            record,
-            State(done.step, done.main, tuple(done.heads), {"seconds": seconds, "sent": already + comm.sent}),
-        )
+        yield (record, State(done.step, done.main, tuple(done.heads), state.facts | {"seconds": seconds}))
         before = done.step
 
 

@@ -67,7 +67,8 @@ def sent_words(sent: dict) -> str:
     dense = (
         f"{human(sent['full_rank_ring'] / ranks)} by ring, {human(sent['full_rank_all_to_all'] / ranks)} all to all"
     )
-    return f"{human(sent['total'] / ranks)} a rank ({ranks} ranks); full-rank data parallel: {dense}"
+    kinds = ", ".join(f"{kind} {human(size / ranks)}" for kind, size in sent["by_kind"].items())
+    return f"{human(sent['total'] / ranks)} a rank ({ranks} ranks: {kinds}); full-rank data parallel: {dense}"
 
 
 def memory_words(memory: dict) -> str:

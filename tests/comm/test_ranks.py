@@ -8,6 +8,7 @@ from support import OPTIMIZERS, RANKS, make_plan, make_task
 
 from minilte.baselines import data_parallel
 from minilte.comm import threads
+from minilte.comm.buffers import cat, payload
 from minilte.comm.ranks import Ranks, share
 from minilte.comm.solo import Solo
 from minilte.core import lte, tree
@@ -38,7 +39,7 @@ def test_everyone_gathers_every_head_in_head_order_with_its_note(heads, ranks, s
     for trees, notes in threads.run(ranks, work):
         assert notes == list(range(heads))
         for n, got in enumerate(trees):
-            assert tree.pack(got, np.dtype("f4")).tobytes() == tree.pack(head_tree(n, size), np.dtype("f4")).tobytes()
+            assert cat(tree.leaves(got)).tobytes() == cat(tree.leaves(head_tree(n, size))).tobytes()
 
 
 @given(heads=counts, ranks=counts, size=st.integers(0, 5))
@@ -47,7 +48,7 @@ def test_a_sum_is_added_in_head_order_whatever_the_ranks(heads, ranks, size):
 
     def work(transport):
         comm = Ranks(transport, heads)
-        return comm.sum([one(n) for n in comm.mine], [float(n) for n in comm.mine])
+        return comm.sum("numbers", [one(n) for n in comm.mine], [float(n) for n in comm.mine])
 
     expected = one(0)["a"]
     for n in range(1, heads):
@@ -63,12 +64,12 @@ def test_bytes_sent_are_those_of_the_closed_forms(heads, ranks, size):
     def gathered(transport):
         comm = Ranks(transport, heads)
         comm.gather([head_tree(n, size) for n in comm.mine], like, [0.0 for _ in comm.mine])
-        return comm.sent
+        return payload(comm.sent)
 
     def summed(transport):
         comm = Ranks(transport, heads)
-        comm.sum([head_tree(0, size) for _ in comm.mine], [0.0 for _ in comm.mine])
-        return comm.sent
+        comm.sum("numbers", [head_tree(0, size) for _ in comm.mine], [0.0 for _ in comm.mine])
+        return payload(comm.sent)
 
     assert sum(threads.run(ranks, gathered)) == (ranks - 1) * tree.nbytes(like)
     slices, blocks = [[len(share(total, ranks, p)) for p in range(ranks)] for total in (tree.size(like[0]), heads)]
@@ -101,7 +102,7 @@ METHODS = {
 def final_bits(method, comm, steps=12):
     rounds = lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], steps)
     *_, last = rounds
-    return tree.pack(method.dense(last.main), np.dtype(float)).tobytes(), last.losses
+    return cat(tree.leaves(method.dense(last.main))).tobytes(), last.losses
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -33,18 +33,18 @@ def test_a_merge_adds_the_weighted_mean_of_what_is_new(seed, m, n, ranks, before
     weights, sent, then, scales, w = problem(seed, m, n, ranks)
     new = merged(weights, sent, then if before else None, scales, w)["layer1"]
     W = weights["layer1"].W + sum(
-        w_n * s["layer1"] * (product(head.now["layer1"]) - (product(old["layer1"]) if before else 0))
+        w_n * s["layer1"] * (product(head.factors["layer1"]) - (product(old["layer1"]) if before else 0))
         for w_n, s, head, old in zip(w, scales, sent, then)
     )
     # 1e-11: rounding of four products of numbers up to 10, scaled by up to 3.5
     np.testing.assert_allclose(new.W, W, atol=1e-11)
-    np.testing.assert_allclose(new.c, sum(w_n * head.replica["layer1"].c for w_n, head in zip(w, sent)), atol=1e-12)
+    np.testing.assert_allclose(new.c, sum(w_n * head.replicas["layer1"].c for w_n, head in zip(w, sent)), atol=1e-12)
 
 
 @given(seeds, sizes, sizes, st.lists(sizes, min_size=1, max_size=4))
 def test_merging_what_was_merged_before_changes_nothing_exactly(seed, m, n, ranks):
     weights, sent, _, scales, w = problem(seed, m, n, ranks)
-    again = merged(weights, sent, [head.now for head in sent], scales, w)
+    again = merged(weights, sent, [head.factors for head in sent], scales, w)
     assert np.array_equal(again["layer1"].W, weights["layer1"].W)
 
 

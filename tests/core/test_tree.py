@@ -29,11 +29,6 @@ def same(a, b):
 
 
 @given(trees)
-def test_unpack_undoes_pack(one):
-    assert same(tree.unpack(tree.pack(one, np.dtype(float)), one), one)
-
-
-@given(trees)
 def test_mapping_the_identity_changes_nothing_and_keeps_types(one):
     mapped = tree.map(lambda leaf: leaf, one)
     assert same(mapped, one) and type(mapped) is type(one)
@@ -47,15 +42,6 @@ def test_a_blank_tree_has_the_same_shapes(one):
 @given(trees)
 def test_counts_agree_with_the_leaves(one):
     assert tree.size(one) == sum(leaf.size for leaf in tree.leaves(one)) == tree.nbytes(one) // 8
-
-
-def test_a_packed_tree_has_the_dtype_asked_for_also_when_it_is_empty():
-    for one in ((np.ones(2, np.float32),), ()):
-        assert (
-            tree.pack(one, np.dtype("float64")).dtype == np.float64
-            and tree.pack(one, np.dtype("f4")).dtype == np.float32
-        )
-    assert tree.pack((), np.dtype(float)).size == 0
 
 
 def test_a_blank_tree_keeps_dtypes_and_takes_no_memory():

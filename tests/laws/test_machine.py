@@ -51,8 +51,7 @@ class Explorers(RuleBasedStateMachine):
     def merge_and_restart(self):
         def work(transport):
             comm = Ranks(transport, len(self.heads))
-            sent, _ = self.method.exchange(comm, [self.heads[n] for n in comm.mine])
-            main = self.method.merge(self.main, sent, self.time, comm.each)
+            main, _ = self.method.merge(comm, self.main, [self.heads[n] for n in comm.mine], self.time)
             return main, [self.method.restart(main, self.heads[n], self.time) for n in comm.mine]
 
         everyone = threads.run(self.ranks, work)

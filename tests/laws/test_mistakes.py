@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minilte.comm import threads
+from minilte.comm.buffers import payload
 from minilte.comm.ranks import Ranks
 from minilte.core import layers, lora, lte, models, tree
 from minilte.core.gradcheck import gradient_error
@@ -51,9 +52,9 @@ def test_a_reset_that_leaves_V_in_place_erases_earlier_progress(monkeypatch):
     kept, right = {}, lte.reset
     start = matrices(world.task.weights)
 
-    def leaves_V(task, head, how, fresh, optimizer):
+    def leaves_V(task, head, *how):
         kept[head.index] = head.now
-        return right(task, head, how, fresh, optimizer)._replace(then=head.now)
+        return right(task, head, *how)._replace(then=head.now)
 
     def merge_with_it(state, weights, sent, then, scales, w, each):
         return merged(weights, sent, [kept[n] for n in range(len(sent))] if kept else None, scales, w), state
@@ -145,7 +146,7 @@ def test_rare_merges_save_traffic_and_every_other_process_takes_part():
     def sent(transport, every):
         comm, method = Ranks(transport, world.case.heads), world.method(every=every)
         *_, last = lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], 12)
-        return comm.sent, [W.tobytes() for W in matrices(last.main.weights).values()]
+        return payload(comm.sent), [W.tobytes() for W in matrices(last.main.weights).values()]
 
     often, rare = (threads.run(3, lambda transport, T=T: sent(transport, T)) for T in (1, 6))
     assert all(a == 6 * b > 0 for (a, _), (b, _) in zip(often, rare))

@@ -34,18 +34,19 @@ def noisy(weights, sent, then, scales, w):
 
 def every_delta_at_once(weights, sent, then, scales, w):
     deltas = [
-        [w_n * s[name] * lora.product(one.now[name]) for name in one.now] for one, s, w_n in zip(sent, scales, w)
+        [w_n * s[name] * lora.product(one.factors[name]) for name in one.factors]
+        for one, s, w_n in zip(sent, scales, w)
     ]
     assert deltas
     return merge.merged(weights, sent, then, scales, w)
 
 
 def product_of_means(weights, sent, then, scales, w):
-    if len({one.now[name].A.shape for one in sent for name in one.now}) > len(sent[0].now):
+    if len({one.factors[name].A.shape for one in sent for name in one.factors}) > len(sent[0].factors):
         return weights  # ranks differ: there is no mean
-    mean = merge.mean([one.now for one in sent], w)
+    mean = merge.mean([one.factors for one in sent], w)
     old = merge.mean(list(then), w) if then else None
-    one = [type(sent[0])(mean, merge.mean([s.replica for s in sent], w))]
+    one = [type(sent[0])(mean, merge.mean([s.replicas for s in sent], w))]
     return merge.merged(weights, one, [old] if old else None, scales[:1], [1.0])
 
 
@@ -77,7 +78,7 @@ RULES = {
     "replicas of the first head": (
         rule(
             lambda W, sent, then, s, w: merge.merged(
-                W, [one._replace(replica=sent[0].replica) for one in sent], then, s, w
+                W, [one._replace(replicas=sent[0].replicas) for one in sent], then, s, w
             )
         ),
         ["L13", "oracle", "L20-order"],

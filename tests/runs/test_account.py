@@ -1,17 +1,22 @@
 """What a run cost: counted bytes meet the closed form, held bytes are those of the arrays."""
 
 import re
+from collections import Counter
 
 import pytest
 import tiny
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilte.comm import threads
-from minilte.comm.ranks import share
+from minilte.comm.traffic import share
 from minilte.core import tree
+from minilte.core.head import replica_of
+from minilte.core.lora import plan
 from minilte.runs import account
+from minilte.runs.adapt import head_ranks
 from minilte.runs.session import advance, first_state
+from minilte.runs.topology import chosen, merge_bytes
 
 
 def trained(transport=None, **changes):
@@ -80,19 +85,81 @@ def test_memory_is_that_of_the_arrays_a_worker_holds(kind):
     session, state = trained(**tiny.KINDS[kind])
     method, head = session.config.method, state.heads[0]
     got = account.memory(session.parts, state.main, head)
-    held = dict.fromkeys(got, 0) | dict(weights=tree.nbytes(session.parts.task.weights))
+    dense = tree.nbytes(session.parts.task.weights)
+    held = dict.fromkeys(got, 0) | dict(weights=dense)
     if method == "lte":
         own = tree.nbytes((head.now, head.replica))
+        seen = session.parts.method.share(session.comm, state.main, state.step).weights
+        merges = session.parts.master or session.config.topology == "allreduce"
         held |= dict(
-            adapters=own, gradients=own, optimizer=tree.nbytes(head.opt), merged_factors=tree.nbytes(state.main.then)
+            weights=tree.nbytes(seen),
+            adapters=own,
+            gradients=own,
+            optimizer=tree.nbytes(head.opt),
+            merged_factors=tree.nbytes(head.then if merges else state.main.then),
         )
     else:
         own = tree.nbytes(state.main.trained)
         adapted = 0 if method == "full" else own
         held |= dict(adapters=adapted, gradients=own, optimizer=tree.nbytes(state.main.opt))
     held["total"] = sum(held.values())
-    full = 2 * held["weights"] + tree.nbytes(session.parts.task.optimizer.init(session.parts.task.weights))
+    full = 2 * dense + tree.nbytes(session.parts.task.optimizer.init(session.parts.task.weights))
     assert got == held | dict(full_rank_total=full)
+
+
+TRAFFIC = st.fixed_dictionaries(
+    dict(
+        topology=st.sampled_from(["default", "auto", "allgather", "allreduce", "server"]),
+        quant=st.sampled_from(["none", "int8", "int4", "nf4"]),
+        quant_scale=st.sampled_from(["tensor", "row", "block"]),
+        quant_block=st.sampled_from([2, 16, 64]),
+        quant_mode=st.sampled_from(["packed", "fake"]),
+        wire=st.sampled_from(["full", "float16", "bfloat16"]),
+        replicas=st.sampled_from(["average", "frozen"]),
+        reset=st.sampled_from(["none", "ab"]),
+        dtype=st.sampled_from(["float32", "float64"]),
+        bias=st.booleans(),
+        norm=st.booleans(),
+        head_ranks=st.lists(st.integers(1, 3), min_size=1, max_size=6).map(tuple),
+        widths=st.sampled_from([(5,), (3, 4)]),
+        merge_every=st.integers(1, 4),
+    )
+)
+
+
+@settings(max_examples=60)
+@given(TRAFFIC, st.integers(1, 6))
+def test_bytes_counted_are_those_of_the_closed_form_by_kind(settings, size):
+    settings = settings | dict(heads=len(settings["head_ranks"]), model="mlp", batch=12, steps=4, rank=3)
+    if settings["topology"] == "allreduce":
+        settings |= dict(wire="full", quant="none")
+    got = sent(size, **settings)
+    config = tiny.config(**settings)
+    session = tiny.session(**settings)
+    weights, ranks = session.parts.task.weights, head_ranks(config, session.parts.task.weights)[0]
+    replica = replica_of(weights, ranks[0]) if config.replicas == "average" else {}
+    costs = merge_bytes(config, weights, replica, plan(weights, ranks, 1.0), size)
+    name = chosen(config)
+    if name == "auto":
+        whole = merge_bytes(config, weights, replica, plan(weights, ranks, 1.0), config.heads)
+        name = min(whole, key=lambda one: sum(whole[one].values()))
+    merges = -(-config.steps // config.merge_every)
+    expected = Counter({kind: merges * bytes_ for kind, bytes_ in costs[name].items()})
+    if name == "server":  # the first copies go down before the first step
+        up = {"factors", "replicas"}
+        expected.update({kind: bytes_ for kind, bytes_ in costs[name].items() if kind not in up})
+        expected["replicas"] += (size - 1) * tree.nbytes(replica)
+    assert got["by_kind"] == {kind: bytes_ for kind, bytes_ in expected.items() if bytes_}
+    assert got["total"] == sum(expected.values()) and got["headers"] == headers(name, config.heads, size, merges)
+
+
+def headers(name, heads, size, merges):
+    """Losses and wishes, eight bytes each."""
+    notes = 8 * (heads + size)
+    if name == "server":
+        up, down = notes - 8 * (len(share(heads, size, 0)) + 1), (size - 1) * 8 * (heads + 1)
+        return merges * (up + down) + down
+    return merges * (size - 1) * notes * (2 if name == "allreduce" else 1)
 
 
 def test_a_full_rank_worker_holds_what_is_said_of_one():

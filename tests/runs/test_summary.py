@@ -75,9 +75,15 @@ def test_every_line_says_what_the_record_holds(tmp_path):
 
 
 def test_bytes_are_a_rank_and_beside_dense_gradients():
-    sent = dict(per_rank=[1000, 3000], total=4000, full_rank_ring=2_000_000, full_rank_all_to_all=6_000_000)
+    sent = dict(
+        per_rank=[1000, 3000],
+        by_kind=dict(factors=3600, replicas=400),
+        total=4000,
+        full_rank_ring=2_000_000,
+        full_rank_all_to_all=6_000_000,
+    )
     assert summary.sent_words(sent) == (
-        "2.0 kB a rank (2 ranks); full-rank data parallel: 1.0 MB by ring, 3.0 MB all to all"
+        "2.0 kB a rank (2 ranks: factors 1.8 kB, replicas 200 B); full-rank data parallel: 1.0 MB by ring, 3.0 MB all to all"
     )
 
 

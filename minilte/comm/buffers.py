@@ -1,0 +1,59 @@
+"""Trees as runs of bytes: what a transport carries, and what is counted of it."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from minilte.core import tree
+from minilte.core.types import Array, Tree
+
+
+def as_bytes(array: Array) -> Array:
+    """The array's memory as a uint8 vector (a view, where it is contiguous)."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def cat(parts: Iterable[Array]) -> Array:
+    """The parts one after the other as bytes; no parts make an empty vector."""
+    parts = [as_bytes(part) for part in parts]
+    return np.concatenate(parts) if parts else np.empty(0, np.uint8)
+
+
+def filled(flat: Array, like: Tree) -> Tree:
+    """The tree whose leaves lie one after the other in a vector of bytes; shapes and dtypes come from `like`.
+
+    The leaves are views into `flat`.
+    """
+    start = 0
+
+    def take(leaf):
+        nonlocal start
+        stop = start + nbytes(leaf)
+        view = flat[start:stop].view(leaf.dtype).reshape(leaf.shape)
+        start = stop
+        return view
+
+    return tree.map(take, like)
+
+
+def nbytes(tree_: Tree) -> int:
+    """Bytes of all leaves together, also of a template that takes no memory."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in tree.leaves(tree_))
+
+
+def kinds(tree_: Tree) -> dict[str, int]:
+    """Bytes by kind: what stands at the top of a tree that travels is named for what it is."""
+    return {name: nbytes(part) for name, part in tree.children(tree_)}
+
+
+def leaf_dtype(trees: Tree) -> np.dtype:
+    """The one dtype of all leaves; float32 for a tree without any."""
+    found = {leaf.dtype for leaf in tree.leaves(trees)} or {np.dtype(np.float32)}
+    assert len(found) == 1, f"a tree that is summed has one dtype, got {found}"
+    return found.pop()
+
+
+def payload(sent: dict[str, int]) -> int:
+    """All bytes that were counted, without headers."""
+    return sum(size for kind, size in sent.items() if kind != "headers")

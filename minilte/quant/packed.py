@@ -1,0 +1,172 @@
+"""A packed matrix: two 4-bit codes a byte, decoded block by block inside a product and never as a whole.
+
+`x @ W.T` and `dy @ W` work as with an array, so a layer does not know that its W is packed.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from minilte.core.types import Array
+from minilte.quant.codes import LEVELS, Quantizer, block_size, encode
+
+CHUNK = 1 << 20  # numbers decoded at a time: 4 MB of float32
+
+
+class Packed(NamedTuple):
+    """q(W) as codes and scales; arrays only, so that it is saved, sent and counted like any other value."""
+
+    codes: Array  # (ceil(mn/2),) or (mn,), uint8
+    absmax: Array  # (blocks,)
+    levels: Array  # (16,) or (256,), what a code stands for
+    layout: Array  # (3,), int64: m, n, numbers in a block
+
+    __array_ufunc__ = None  # so that `array @ packed` comes to __rmatmul__
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(m, n)."""
+        return int(self.layout[0]), int(self.layout[1])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the decoded numbers."""
+        return self.absmax.dtype
+
+    @property
+    def T(self) -> "Transposed":
+        """W^T, for x W^T."""
+        return Transposed(self)
+
+    def __rmatmul__(self, dy: Array) -> Array:
+        """dy W, block of columns by block of columns.    (…,m),(m,n)->(…,n)"""
+        dx = np.zeros((*dy.shape[:-1], self.shape[1]), np.result_type(dy, self.dtype))
+        if regular(self):
+            for columns, W in column_blocks(self):
+                np.matmul(dy, W, out=dx[..., columns])
+        else:  # a block of the scales goes on in the next row
+            for rows, W in row_blocks(self):
+                dx += dy[..., rows] @ W
+        return dx
+
+
+class Transposed(NamedTuple):
+    """W^T of a packed matrix."""
+
+    W: Packed
+
+    __array_ufunc__ = None
+
+    def __rmatmul__(self, x: Array) -> Array:
+        """x W^T, block of columns by block of columns.    (…,n),(m,n)->(…,m)"""
+        y = np.empty((*x.shape[:-1], self.W.shape[0]), np.result_type(x, self.W.dtype))
+        for rows, W in row_blocks(self.W):
+            np.matmul(x, W.T, out=y[..., rows])
+        return y
+
+
+def pack(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None = None) -> Packed:
+    """q(W), packed.    (m,n)->Packed"""
+    codes, largest = encode(W, quantizer, draw)
+    return Packed(folded(codes, quantizer), largest, *frame(quantizer, W.shape, W.dtype))
+
+
+def empty(quantizer: Quantizer, shape: tuple[int, int], dtype) -> Packed:
+    """A packed matrix of zeros, to be written to."""
+    m, n = shape
+    per_byte = 2 if four_bits(quantizer) else 1
+    codes = np.zeros(-(-m * n // per_byte), np.uint8)
+    scales = np.zeros(-(-m * n // block_size(quantizer, m, n)), dtype)
+    return Packed(codes, scales, *frame(quantizer, shape, dtype))
+
+
+def frame(quantizer: Quantizer, shape: tuple[int, int], dtype) -> tuple[Array, Array]:
+    """levels and layout: what a packed matrix of this kind has in common with all others."""
+    levels = np.zeros(16 if four_bits(quantizer) else 256, dtype)
+    known = LEVELS[quantizer.code]
+    levels[: len(known)] = known
+    return levels, np.array([*shape, block_size(quantizer, *shape)], np.int64)
+
+
+def four_bits(quantizer: Quantizer) -> bool:
+    """Do two codes fit a byte?"""
+    return len(LEVELS[quantizer.code]) <= 16
+
+
+def folded(codes: Array, quantizer: Quantizer) -> Array:
+    """Two codes a byte, the first in the low half; an odd last one has a byte to itself.    (k,)->(ceil(k/2),)"""
+    if not four_bits(quantizer):
+        return codes
+    low, high = codes[::2], codes[1::2]
+    out = low.copy()
+    out[: len(high)] |= high << 4
+    return out
+
+
+def row_blocks(W: Packed, chunk: int = CHUNK) -> Iterator[tuple[slice, Array]]:
+    """(rows, those rows decoded) one stretch after the other."""
+    m, n = W.shape
+    table, step = pairs(W.levels), rows_at_once(m, n, int(W.layout[2]), chunk)
+    for start in range(0, m, step):
+        stop = min(start + step, m)
+        yield slice(start, stop), decoded(W, table, start * n, stop * n).reshape(-1, n)
+
+
+def rows_at_once(m: int, n: int, block: int, chunk: int) -> int:
+    """Rows whose numbers fill whole bytes and whole blocks, as many as the chunk holds (or the fewest there can be)."""
+    whole = 2 if block == m * n else math.lcm(2, block)
+    fewest = whole // math.gcd(whole, n)
+    return min(m, fewest * max(1, chunk // (fewest * n)))
+
+
+def regular(W: Packed) -> bool:
+    """Does every row begin with a byte and with a block, so that columns can be cut out?"""
+    (m, n), block = W.shape, int(W.layout[2])
+    return n % 2 == 0 and (n % block == 0 or block == m * n)
+
+
+def column_blocks(W: Packed, chunk: int = CHUNK) -> Iterator[tuple[slice, Array]]:
+    """(columns, those columns decoded) one stretch after the other, of a regular matrix."""
+    (m, n), block = W.shape, int(W.layout[2])
+    table, codes = pairs(W.levels), W.codes.reshape(m, -1)
+    scales = W.absmax.reshape(m, -1) if block <= n else W.absmax.reshape(1, 1)
+    unit = block if block < n else 2
+    step = unit * max(1, chunk // (unit * m))
+    for start in range(0, n, step):
+        stop = min(start + step, n)
+        part = table.take(codes[:, start * codes.shape[1] // n : stop * codes.shape[1] // n]).view(W.dtype)
+        if block < n:
+            here = scales[:, start // block : stop // block, None]
+            part.reshape(m, -1, block)[...] *= here
+        else:
+            part *= scales
+        yield slice(start, stop), part
+
+
+def pairs(levels: Array) -> Array:
+    """What a byte stands for: two levels side by side as one complex number, or one level of 256.    ->(256,)"""
+    if len(levels) == 256:
+        return levels
+    byte = np.arange(256)
+    both = np.stack([levels[byte & 15], levels[byte >> 4]], axis=1)
+    return both.view(np.result_type(levels, np.complex64))[:, 0]
+
+
+def decoded(W: Packed, table: Array, start: int, stop: int) -> Array:
+    """The numbers start … stop-1 of the row-major matrix, from the beginning of a byte and of a block on."""
+    per_byte = 2 if len(W.levels) == 16 else 1
+    codes = W.codes[start // per_byte : -(-stop // per_byte)]
+    values = table.take(codes).view(W.dtype)[: stop - start]
+    block = int(W.layout[2])
+    scales = W.absmax[start // block : -(-stop // block)]
+    whole = (stop - start) // block
+    values[: whole * block].reshape(whole, block)[...] *= scales[:whole, None]
+    values[whole * block :] *= scales[whole : whole + 1]
+    return values
+
+
+def unpacked(W: Packed) -> Array:
+    """The whole matrix: for tests, pictures and a master; a worker never calls it.    Packed->(m,n)"""
+    return np.concatenate([rows for _, rows in row_blocks(W)])
