@@ -12,7 +12,7 @@ import numpy as np
 from minilte.core.types import Array
 from minilte.quant.codes import LEVELS, Quantizer, block_size, encode
 
-CHUNK = 1 << 20  # numbers decoded at a time: 4 MB of float32
+CHUNK, PART = 1 << 20, 16  # numbers decoded at a time: 4 MB of float32, but a sixteenth of the matrix at most
 
 
 class Packed(NamedTuple):
@@ -105,13 +105,18 @@ def folded(codes: Array, quantizer: Quantizer) -> Array:
     return out
 
 
-def row_blocks(W: Packed, chunk: int = CHUNK) -> Iterator[tuple[slice, Array]]:
+def row_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
     """(rows, those rows decoded) one stretch after the other."""
     m, n = W.shape
-    table, step = pairs(W.levels), rows_at_once(m, n, int(W.layout[2]), chunk)
+    table, step = pairs(W.levels), rows_at_once(m, n, int(W.layout[2]), chunk or at_a_time(W))
     for start in range(0, m, step):
         stop = min(start + step, m)
         yield slice(start, stop), decoded(W, table, start * n, stop * n).reshape(-1, n)
+
+
+def at_a_time(W: Packed) -> int:
+    """How many numbers may be decoded at a time."""
+    return min(CHUNK, math.prod(W.shape) // PART)
 
 
 def rows_at_once(m: int, n: int, block: int, chunk: int) -> int:
@@ -127,13 +132,13 @@ def regular(W: Packed) -> bool:
     return n % 2 == 0 and (n % block == 0 or block == m * n)
 
 
-def column_blocks(W: Packed, chunk: int = CHUNK) -> Iterator[tuple[slice, Array]]:
+def column_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
     """(columns, those columns decoded) one stretch after the other, of a regular matrix."""
     (m, n), block = W.shape, int(W.layout[2])
     table, codes = pairs(W.levels), W.codes.reshape(m, -1)
     scales = W.absmax.reshape(m, -1) if block <= n else W.absmax.reshape(1, 1)
     unit = block if block < n else 2
-    step = unit * max(1, chunk // (unit * m))
+    step = unit * max(1, (chunk or at_a_time(W)) // (unit * m))
     for start in range(0, n, step):
         stop = min(start + step, n)
         part = table.take(codes[:, start * codes.shape[1] // n : stop * codes.shape[1] // n]).view(W.dtype)

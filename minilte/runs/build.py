@@ -44,10 +44,7 @@ def build(config: Config, data: Dataset | None = None, rank: int = 0) -> Parts:
         raise BadInput("label-smoothing: expected 0 for a regression, which has no labels")
     net = make_net(config, data.inputs, data.outputs, data.classes)
     widths = all_widths(config, data.inputs, data.outputs)
-    weights = start_weights(config, net, widths)
-    if rank and has_master(config):
-        for name in adapted_names(weights, config.adapt or None):
-            weights[name] = weights[name]._replace(W=tree.blank(weights[name].W))
+    weights = (workers_weights if rank and has_master(config) else start_weights)(config, net, widths)
     task = make_task(config, data, net, weights)
     if config.method == "full":
         return Parts(data, task, data_parallel.full(task))
@@ -62,6 +59,19 @@ def start_weights(config: Config, net: models.Network, widths: list[int]) -> Wei
     """The main weights at step 0: drawn, or those of a file. Raises BadInput."""
     weights = models.init_weights(net, widths, config.seed, config.dtype, config.bias)
     return read_weights(config.init_from, weights) if config.init_from else weights
+
+
+def workers_weights(config: Config, net: models.Network, widths: list[int]) -> Weights:
+    """The main weights as a worker under a master may hold them: templates in place of the adapted matrices.
+
+    What a worker has to know of a file or of layers without adapters is read, and drawn, like the master's.
+    """
+    if not (config.init_from or config.adapt):
+        return models.blank_weights(net, widths, config.dtype, config.bias)
+    weights = start_weights(config, net, widths)
+    for name in adapted_names(weights, config.adapt or None):
+        weights[name] = weights[name]._replace(W=tree.blank(weights[name].W))
+    return weights
 
 
 def read_data(config: Config) -> Dataset:
