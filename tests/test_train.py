@@ -290,6 +290,7 @@ def test_the_summary_has_the_keys_of_the_design_and_the_hash_of_the_file(done):
         "seconds",
         "samples_per_second",
         "bytes_sent",
+        "measures",
         "memory",
         "weights_sha256",
     }

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.bench import ddp, peers, ranks, step
+from minilte.bench import ddp, memory, peers, ranks, step
 from minilte.bench.step import Size
 from minilte.bench.timing import Spread, paired, spread
 from minilte.comm import threads
@@ -18,6 +18,8 @@ from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
 from minilte.fast.stacked import stacked_steps
 from minilte.merging.telescope import TELESCOPE
+from minilte.quant import packed
+from minilte.quant.codes import Quantizer
 from minilte.runs.machine import one_blas_thread
 
 THREADS = 2
@@ -113,6 +115,15 @@ def stacked(size: Size, group: int) -> Callable[[int], Spread]:
     return measure
 
 
+def packed_product(runs: int, batch: int, code: str = "int4", wide: int = 4096) -> Spread:
+    """x W^T and dy W with a packed W over the same with floats, one thread."""
+    draw = stream(0, "check").standard_normal
+    W, x = (draw(shape).astype(np.float32) for shape in ((wide, wide), (batch, wide)))
+    Q = packed.pack(W, Quantizer(code))
+    both = lambda W: single_blas(lambda: (x @ W.T, x @ W))  # noqa: E731
+    return paired(both(Q), both(W), runs).ratio
+
+
 LARGE, SMALL, NARROW = Size(), Size(batch=256), Size(widths=(784, 256, 256, 10))
 MANY = Size(batch=1024, heads=32, every=10)
 
@@ -143,6 +154,17 @@ FIGURES = (
     Figure("LTE on 2 ranks / torch DDP over gloo on 2 processes, batch 4096", on_two_processes),
     Figure(
         "bytes of LTE, counted / ring data parallel: 8 heads, r 8, T 10, 1024 wide", bytes_against_ring, most=1 / 160
+    ),
+    Figure(
+        "packed int4 x W^T and dy W / float32, 4096 wide, batch 256",
+        lambda runs: packed_product(runs, 256),
+        most=1.30,
+    ),
+    Figure("same, batch 1024", lambda runs: packed_product(runs, 1024), most=1.10),
+    Figure(
+        "peak memory, packed int4 worker under a master / dense AdamW, 4 x 4096 x 4096, r 32, batch 64",
+        lambda runs: spread([memory.over_dense() for _ in range(max(3, runs // 2))]),
+        most=0.10,
     ),
     Figure("speed-up of 2 ranks over 1", lambda runs: ranks.speed_up(2, max(3, runs // 2)), least=1.80),
 )

@@ -12,7 +12,9 @@ import numpy as np
 from minilte.core.types import Array
 from minilte.quant.codes import LEVELS, Quantizer, block_size, encode
 
-CHUNK, PART = 1 << 20, 16  # numbers decoded at a time: 4 MB of float32, but a sixteenth of the matrix at most
+CHUNK, PART = 1 << 21, 8  # numbers decoded at a time: 8 MB of float32, but an eighth of the matrix at most
+
+LOOK_UP = 1 << 16  # bytes looked up at once
 
 
 class Packed(NamedTuple):
@@ -106,12 +108,13 @@ def folded(codes: Array, quantizer: Quantizer) -> Array:
 
 
 def row_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
-    """(rows, those rows decoded) one stretch after the other."""
-    m, n = W.shape
-    table, step = pairs(W.levels), rows_at_once(m, n, int(W.layout[2]), chunk or at_a_time(W))
+    """(rows, those rows decoded) one stretch after the other, each written over the last."""
+    (m, n), table = W.shape, pairs(W.levels)
+    step = rows_at_once(m, n, int(W.layout[2]), chunk or at_a_time(W))
+    work = np.empty(-(-step * n // per_byte(W)), table.dtype)
     for start in range(0, m, step):
         stop = min(start + step, m)
-        yield slice(start, stop), decoded(W, table, start * n, stop * n).reshape(-1, n)
+        yield slice(start, stop), decoded(W, table, start * n, stop * n, work).reshape(-1, n)
 
 
 def at_a_time(W: Packed) -> int:
@@ -133,15 +136,16 @@ def regular(W: Packed) -> bool:
 
 
 def column_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
-    """(columns, those columns decoded) one stretch after the other, of a regular matrix."""
-    (m, n), block = W.shape, int(W.layout[2])
+    """(columns, those columns decoded) one stretch after the other, of a regular matrix, each written over the last."""
+    (m, n), block, pack = W.shape, int(W.layout[2]), per_byte(W)
     table, codes = pairs(W.levels), W.codes.reshape(m, -1)
     scales = W.absmax.reshape(m, -1) if block <= n else W.absmax.reshape(1, 1)
     unit = block if block < n else 2
     step = unit * max(1, (chunk or at_a_time(W)) // (unit * m))
+    work = np.empty(m * min(step, n) // pack, table.dtype)
     for start in range(0, n, step):
         stop = min(start + step, n)
-        part = table.take(codes[:, start * codes.shape[1] // n : stop * codes.shape[1] // n]).view(W.dtype)
+        part = looked_up(table, codes[:, start // pack : stop // pack], work).view(W.dtype)
         if block < n:
             here = scales[:, start // block : stop // block, None]
             part.reshape(m, -1, block)[...] *= here
@@ -159,11 +163,28 @@ def pairs(levels: Array) -> Array:
     return both.view(np.result_type(levels, np.complex64))[:, 0]
 
 
-def decoded(W: Packed, table: Array, start: int, stop: int) -> Array:
+def per_byte(W: Packed) -> int:
+    """Codes in a byte."""
+    return 2 if len(W.levels) == 16 else 1
+
+
+def looked_up(table: Array, codes: Array, work: Array) -> Array:
+    """table[codes], written to the workspace: a fresh array for each block takes five times as long.
+
+    A stretch at a time, because NumPy makes eight bytes of every byte that it looks up.
+    """
+    out = work[: codes.size].reshape(codes.shape)
+    step = max(1, LOOK_UP * len(codes) // codes.size)
+    for start in range(0, len(codes), step):
+        part = slice(start, start + step)
+        np.take(table, codes[part], out=out[part], mode="clip")  # a byte is never out of range; "raise" would copy
+    return out
+
+
+def decoded(W: Packed, table: Array, start: int, stop: int, work: Array) -> Array:
     """The numbers start … stop-1 of the row-major matrix, from the beginning of a byte and of a block on."""
-    per_byte = 2 if len(W.levels) == 16 else 1
-    codes = W.codes[start // per_byte : -(-stop // per_byte)]
-    values = table.take(codes).view(W.dtype)[: stop - start]
+    codes = W.codes[start // per_byte(W) : -(-stop // per_byte(W))]
+    values = looked_up(table, codes, work).view(W.dtype)[: stop - start]
     block = int(W.layout[2])
     scales = W.absmax[start // block : -(-stop // block)]
     whole = (stop - start) // block
@@ -174,4 +195,4 @@ def decoded(W: Packed, table: Array, start: int, stop: int) -> Array:
 
 def unpacked(W: Packed) -> Array:
     """The whole matrix: for tests, pictures and a master; a worker never calls it.    Packed->(m,n)"""
-    return np.concatenate([rows for _, rows in row_blocks(W)])
+    return np.concatenate([rows.copy() for _, rows in row_blocks(W)])

@@ -117,6 +117,7 @@ class Config:
     save_every: int = knob(
         0, "steps between checkpoints, rounded up to merges; 0: a tenth of the run", least=0, most=MOST
     )
+    measure: bool = knob(False, "at evaluations: ranks of W_t - W_0, alignment of heads, gradient noise scale")
     seed: int = knob(0, "of everything random", least=0, below=2**63)
     dtype: str = knob("float32", "of all arithmetic", choices=("float32", "float64"))
     init_from: str = knob("", "start from the weights in this .safetensors file")

@@ -186,5 +186,7 @@ def pictures(path: Path, session: Session, dense: dict, records: list[Record], v
     plots.loss(path / "plots", records, other)
     if session.parts.data.classes is not None:
         plots.accuracy(path / "plots", records, other)
+    if config.measure:
+        plots.measures(path / "plots", records)
     moved = {name: layer.W - task.weights[name].W for name, layer in dense.items() if isinstance(layer, Linear)}
     plots.spectrum(path / "plots", moved, session.parts.rank_bounds)

@@ -89,6 +89,32 @@ def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> No
     draw(place, "spectrum", paint)
 
 
+def measures(place: Path, records: Sequence[Record]) -> None:
+    """Effective rank of W_t - W_0 and alignment of the heads, layer by layer, over samples; gaps where undefined."""
+    seen = [record for record in records if record.measures]
+    names = seen[-1].measures["layers"] if seen else {}
+    panels = {
+        "effective_rank": "effective rank of $W_t - W_0$",
+        "cosine": "cosine between heads",
+        "grassmann": "Grassmann distance",
+    }
+
+    def paint(axes):
+        for one, (measure, label) in zip(axes, panels.items()):
+            for name in names:
+                values = [record.measures["layers"][name][measure] for record in seen]
+                one.plot(
+                    [record.samples for record in seen],
+                    [math.nan if isinstance(value, dict) else value for value in values],
+                    label=name,
+                )
+            one.set(xlabel="samples", ylabel=label)
+        if names:
+            axes[0].legend(frameon=False)
+
+    draw(place, "measures", paint, (12, 3.6), panels=(1, 3))
+
+
 def evaluated(records: Sequence[Record]) -> list[Record]:
     """The records that hold an evaluation."""
     return [record for record in records if record.test_loss is not None]

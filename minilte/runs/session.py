@@ -10,13 +10,14 @@ from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
 from minilte.core import lte, models
 from minilte.core.errors import BadInput, Diverged
-from minilte.core.types import Round, Tree, Weights
+from minilte.core.types import Head, Round, Tree, Weights
 from minilte.data.dataset import Dataset
 from minilte.runs import folder
 from minilte.runs.build import Parts, build
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import cores, one_blas_thread
+from minilte.runs.measures import measures
 
 
 class Record(NamedTuple):
@@ -29,6 +30,7 @@ class Record(NamedTuple):
     train_loss: float | None = None  # of the main weights
     test_loss: float | None = None
     test_accuracy: float | None = None  # a fraction; None for a regression
+    measures: dict | None = None  # what `runs.measures` says, where it was asked for
 
 
 class Session(NamedTuple):
@@ -104,7 +106,17 @@ def observed(session: Session, done: Round, seconds: float, evaluate: bool) -> R
     refuse_infinite(
         done.step, {"main weights, training": train_loss, "main weights, held out": test_loss}, agreed=False
     )
-    return record._replace(train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy)
+    looked = looked_at(session, done) if session.config.measure else None
+    return record._replace(train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy, measures=looked)
+
+
+def looked_at(session: Session, done: Round) -> dict:
+    """The measures of a round: of W_t - W_0, of the heads' factors as they were merged, of gradients at W_t."""
+    task, head = session.parts.task, done.heads[0]
+    adapted = [head.now] if isinstance(head, Head) else []
+    merged = getattr(done.main, "then", None) if done.step else None
+    with one_blas_thread():
+        return measures(task, task.weights, dense_weights(session, done.main), merged, adapted, done.step)
 
 
 def dense_weights(session: Session, main: Tree) -> Weights:

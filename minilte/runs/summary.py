@@ -30,6 +30,7 @@ def summary(session: Session, state: State, dense: Weights, final: Record, sent:
         "inputs": parts.data.inputs,
         "outputs": parts.data.outputs,
         "classes": parts.data.classes,
+        "measures": final.measures,
         "versus": versus,
     }
 
@@ -92,4 +93,5 @@ def describe(config: Config, parts: Parts) -> str:
         words.append(f"rank {','.join(map(str, config.head_ranks)) or config.rank}, alpha {config.alpha:g}")
     if config.method == "lte":
         words.append(f"merge every {config.merge_every}")
+        words += [f"{config.quant} copies of W"] * (config.quant != "none")
     return ", ".join([*words, f"{config.steps} steps of {config.batch}"])

@@ -36,9 +36,11 @@ def test_packing_loses_nothing_of_the_codes(seed, m, n, quantizer, dtype):
 @given(st.integers(0, 2**32), sizes, sizes, quantizers, st.integers(1, 400))
 def test_blocks_of_any_size_cover_the_matrix_once(seed, m, n, quantizer, chunk):
     W = pack(matrix(seed, m, n), quantizer)
-    assert np.array_equal(np.concatenate([part for _, part in row_blocks(W, chunk)]), unpacked(W))
+    assert np.array_equal(np.concatenate([part.copy() for _, part in row_blocks(W, chunk)]), unpacked(W))
     if regular(W):
-        assert np.array_equal(np.concatenate([part for _, part in column_blocks(W, chunk)], axis=1), unpacked(W))
+        assert np.array_equal(
+            np.concatenate([part.copy() for _, part in column_blocks(W, chunk)], axis=1), unpacked(W)
+        )
 
 
 @given(st.integers(0, 2**32), sizes, sizes, quantizers, st.sampled_from([(), (3,), (2, 3)]))
@@ -83,5 +85,4 @@ def test_a_product_decodes_a_part_at_a_time(code, n):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    # a sixteenth decoded, the one before, and the indices of one in eight bytes each
-    assert peak < 0.3 * m * n * 4
+    assert peak < 0.2 * m * n * 4  # an eighth decoded, and the indices of a stretch

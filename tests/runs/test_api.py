@@ -54,7 +54,7 @@ def test_an_evaluation_of_the_test_set_is_that_of_the_last_record(dtype):
     session = tiny.session(dtype=dtype)
     result = ml.fit(session.config)
     data = session.parts.data
-    assert result.evaluate(data.x_test, data.y_test) == result.records[-1][5:]
+    assert result.evaluate(data.x_test, data.y_test) == result.records[-1][5:7]
 
 
 def test_predictions_are_in_the_dtype_of_the_run_for_any_leading_axes():

@@ -148,3 +148,40 @@ def test_evaluations_and_checkpoints_are_at_least_a_step_apart(steps, every):
     config = Config(steps=steps, eval_every=every, save_every=every)
     assert config.eval_steps == (every or max(1, steps // 20))
     assert config.save_steps == (every or max(1, steps // 10))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(quant="int3"), "quant: expected one of none, int8, int4, nf4, got 'int3'"),
+        (dict(quant="int4", quant_block=48), "quant-block: expected a power of two, got 48"),
+        (dict(topology="ring"), "topology: expected one of default, auto"),
+        (dict(topology="server", method="full"), "topology: full sums gradients and merges no factors"),
+        (dict(quant="nf4", method="mhlora"), "quant: mhlora sums gradients"),
+        (dict(topology="allreduce", wire="float16"), "allreduce sends dense changes, which needs wire full"),
+        (dict(topology="allreduce", quant="nf4"), "allreduce sends dense changes, which needs quant none"),
+        (dict(topology="allreduce", merge_rule="telescope"), "needs merge-rule mean, got telescope"),
+        (dict(heads=2, shares=(0.5, 0.4)), "shares: expected 2 shares of at least 0 that sum to 1, got 0.5, 0.4"),
+        (dict(heads=2, shares=(1.0,)), "shares: expected 2 shares"),
+        (dict(quant="nf4", correction="absorbed"), "correction: expected factors with --quant"),
+        (dict(quant="nf4", merge_rule="telescope"), "merge-rule: expected mean with --quant"),
+        (dict(correction="absorbed", reset="b"), "correction: expected factors with a reset"),
+        (dict(merge_rule="telescope", reset="b"), "merge-rule: expected mean with --reset b"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_together_is_named(settings, words):
+    assert words in refused(**settings)
+
+
+def test_a_baseline_merges_nothing():
+    config = Config(quant="nf4", wire="float16", stack=2, shares=(1 / 8,) * 8, versus="full")
+    plain = config.without_merging("full")
+    assert (plain.method, plain.versus, plain.quant, plain.topology, plain.shares) == (
+        "full",
+        "none",
+        "none",
+        "default",
+        (),
+    )
+    assert plain.seed == config.seed and plain.batch == config.batch

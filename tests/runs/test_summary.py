@@ -22,6 +22,7 @@ KEYS = {  # DESIGN 5 names the first; the others are what it means by them
     "inputs",
     "outputs",
     "classes",
+    "measures",
     "versus",
 }
 
@@ -41,7 +42,7 @@ def made(**changes):
 def test_the_record_holds_the_measures_of_the_last_evaluation_and_the_hash_of_the_weights():
     session, state, record, got = made()
     assert got.keys() == KEYS
-    assert (got["train_loss"], got["test_loss"], got["test_accuracy"]) == record[4:]
+    assert (got["train_loss"], got["test_loss"], got["test_accuracy"]) == record[4:7]
     assert (got["steps"], got["samples"], got["parameters"]) == (6, 48, 28)
     assert got["weights_sha256"] == sha256(state.main.weights)
     assert got["samples_per_second"] == 48 / got["seconds"]
