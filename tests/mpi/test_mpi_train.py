@@ -102,6 +102,13 @@ def hashes(summary):
 # ---------------------------------------------------------------- the same bits
 
 
+@pytest.mark.parametrize("kind", ["nf4", "allreduce", "server-reset", "brain-wire"])
+@pytest.mark.parametrize("size", [2, 5])
+def test_other_topologies_give_the_bits_of_one_process_too(kind, size):
+    settings = tiny.KINDS[kind] | dict(heads=3)
+    assert summary_of(size, **settings)["weights_sha256"] == unbroken(**settings)["weights_sha256"]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_any_number_of_ranks_gives_the_bits_of_one_process_and_sends_what_the_formula_says(size):
     got, M = summary_of(size, **THREE), 4 * 6 + 4
