@@ -20,6 +20,7 @@ class Options:
 
     out: str = knob("", "run folder, new or empty; default a new one under runs/")
     resume: str = knob("", "go on with the run in this folder, with its own settings")
+    patience: float = knob(600.0, "seconds to wait for a rank that gives no sign of life", least=1.0, most=1e6)
     config: str = knob("", "TOML file of settings; flags win")
     quiet: bool = knob(False, "only the final summary")
     debug: bool = knob(False, "show tracebacks")
@@ -41,10 +42,11 @@ def flags():
 def train(argv: Sequence[str], transport) -> int:
     """The command on one rank; returns the exit code."""
     from minilte.runs import job
-    from minilte.runs.agree import agreed
+    from minilte.runs.agree import agreed, alike
     from minilte.runs.summary import summary_lines
 
     options, values = agreed(transport, lambda: read(argv))
+    alike(transport, {"command line": argv}, "the")
     if options.resume:
         path = Path(options.resume)
         config = job.settings(path, transport)
@@ -55,7 +57,7 @@ def train(argv: Sequence[str], transport) -> int:
     if not options.resume:  # only now: what cannot run leaves no folder
         path = job.begin(folder_for(options, config, transport), config, transport)
     watcher = Watcher(options.quiet)
-    done = job.run(path, session, job.Watch(watcher.line, watcher.record, command.catch_signals()))
+    done = job.run(path, session, job.Watch(watcher.line, watcher.record, command.catch_signals(), options.patience))
     watcher.close()
     stopped = isinstance(done, job.Stopped)
     if transport.rank == 0:

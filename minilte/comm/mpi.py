@@ -1,15 +1,20 @@
 """Ranks as MPI processes: the only module that imports mpi4py."""
 
+import contextlib
 import os
+import pickle
+import select
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from minilte.core.errors import BadInput
+from minilte.core.errors import BadInput, RankLost
 from minilte.core.types import Array
 
 # what launchers tell a process about the size of its job, and what they are called
@@ -31,7 +36,8 @@ def connect():
     if ranks > (os.cpu_count() or 1):
         os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")  # idle ranks must not eat the cores of busy ones
     try:
-        from mpi4py import MPI
+        with startup_limit(ranks):
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as trouble:  # no mpi4py; or mpi4py without a library
         if ranks > 1:
             raise BadInput(
@@ -65,6 +71,16 @@ def first_line(trouble: Exception) -> str:
 
 
 YIELDS = 2000  # polls, about 2 ms, before a waiting rank begins to sleep
+SIGN = 2000  # polls between two signs of life, some times a second
+STAGGER = 0.2  # seconds that each rank waits longer than the one before, so that one of them speaks
+
+
+class Eyes(NamedTuple):
+    """What a waiting rank does about the others: how long it waits, its sign of life, whom it misses."""
+
+    limit: float = 600.0  # seconds
+    beat: Callable[[], None] = lambda: None
+    silent: Callable[[float], str] = lambda waited: f"some rank: silent for more than {waited:.0f} s"
 
 
 class MPIRank:
@@ -73,6 +89,7 @@ class MPIRank:
     def __init__(self, MPI):
         self.MPI, self.world = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.world.rank, self.world.size
+        self.eyes = Eyes()
 
     def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
         """Every rank's bytes, one after the other."""
@@ -100,11 +117,16 @@ class MPIRank:
 
     def objects(self, mine) -> list:
         """Every rank's object, by rank."""
-        return self.world.allgather(mine)
+        data = pickled(mine)
+        counts = self.allgather(np.array([data.size]).view(np.uint8), [8] * self.size).view(np.int64).tolist()
+        return unpickled(self.allgather(data, counts), counts)
 
     def to_root(self, mine) -> list | None:
         """Every rank's object on rank 0."""
-        return self.world.gather(mine)
+        data = pickled(mine)
+        counts = self.allgather(np.array([data.size]).view(np.uint8), [8] * self.size).view(np.int64).tolist()
+        everything = self.gather(data, counts)
+        return None if everything is None else unpickled(everything, counts)
 
     def abort(self, code: int) -> None:
         """End every rank of the job now."""
@@ -115,9 +137,50 @@ class MPIRank:
         """Wait for a collective, giving the core to whoever needs it; after a while with short sleeps.
 
         A large collective goes on only while it is polled, in many small steps: a sleep of 1 ms between polls made
-        2 ranks twenty times slower, and 8 ranks on 2 cores twice.
+        2 ranks twenty times slower, and 8 ranks on 2 cores twice. Raises RankLost when it takes too long.
         """
-        polls = 0
+        polls, begun = 0, time.monotonic()
+        self.eyes.beat()
         while not request.Test():
             os.sched_yield() if polls < YIELDS else time.sleep(1e-4)  # not sleep(0): that takes 50 us
             polls += 1
+            if polls % SIGN == 0:
+                self.eyes.beat()
+                if (waited := time.monotonic() - begun) > self.eyes.limit + STAGGER * self.rank:
+                    raise RankLost(f"{self.eyes.silent(waited)}; the run stops here, go on with --resume")
+
+
+def pickled(mine) -> Array:
+    """An object as bytes, for other ranks of this job; nothing of the kind is ever read from a file."""
+    return np.frombuffer(pickle.dumps(mine), np.uint8)
+
+
+def unpickled(everything: Array, counts: Sequence[int]) -> list:
+    """Every rank's object."""
+    return [pickle.loads(part) for part in np.split(everything, np.cumsum(counts)[:-1])]
+
+
+STARTUP = 60.0  # seconds that all processes of a job may take to find each other
+
+
+@contextlib.contextmanager
+def startup_limit(ranks: int, seconds: float = STARTUP) -> Iterator[None]:
+    """Ends this process where the others of its job don't come: by a child, for MPI lets no Python run meanwhile."""
+    if ranks == 1:
+        yield
+        return
+    ended, alive = os.pipe()
+    watcher = os.fork()
+    if watcher == 0:
+        os.close(alive)
+        if not select.select([ended], [], [], seconds)[0]:
+            text = f"minilte: error: MPI: not all {ranks} processes of the job came within {seconds:.0f} s; see which host lacks one\n"
+            os.write(2, text.encode())
+            os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(0)
+    try:
+        yield
+    finally:
+        os.close(alive)
+        os.close(ended)
+        os.waitpid(watcher, 0)

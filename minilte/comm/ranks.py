@@ -15,6 +15,7 @@ import numpy as np
 from minilte.comm.buffers import cat, filled, kinds, leaf_dtype, nbytes
 from minilte.comm.traffic import share
 from minilte.core import tree
+from minilte.core.errors import RanksDisagree
 from minilte.core.types import Array, Tree
 
 
@@ -59,6 +60,7 @@ class Ranks:
         self.pool = ThreadPoolExecutor(threads) if threads > 1 and len(self.mine) > 1 else None
         self.sent: Counter[str] = Counter()
         self.wish = self.stop = 0
+        self.tag, self.met = 0, 0  # what all ranks must share of a run, and how many merges they have had
 
     def each(self, f: Callable[[Tree], Tree], heads: Sequence[Tree]) -> list[Tree]:
         """f of every item, in order: of the heads that live here, or of parts of a merge."""
@@ -68,7 +70,7 @@ class Ranks:
         """Every head's tree and note, in head order; `like` gives the shapes of all N. One collective."""
         sizes, counts = self._sizes(like)
         buffer = self.transport.allgather(cat([*tree.leaves(list(trees)), self._note(notes)]), counts)
-        self._count(trees, self.size - 1, 8 * (len(self.mine) + 1))
+        self._count(trees, self.size - 1, 8 * (len(self.mine) + 2))
         return self._heads(buffer, sizes, like)
 
     def collect(
@@ -77,18 +79,19 @@ class Ranks:
         """What `gather` returns, on rank 0 alone; None elsewhere. One collective."""
         sizes, counts = self._sizes(like)
         buffer = self.transport.gather(cat([*tree.leaves(list(trees)), self._note(notes)]), counts)
-        self._count(trees, int(self.rank != 0), 8 * (len(self.mine) + 1))
+        self._count(trees, int(self.rank != 0), 8 * (len(self.mine) + 2))
         return None if buffer is None else self._heads(buffer, sizes, like)
 
     def spread(self, given: Tree, notes: Sequence[float] | None) -> list[float]:
         """Rank 0's numbers into every other rank's `given`, array by array, and its notes to all."""
-        header = np.array([*(notes or [0.0] * self.heads), self.stop], np.float64)
+        header = np.array([*(notes or [0.0] * self.heads), self.stop, self._mark()], np.float64)
         self.transport.broadcast(header.view(np.uint8))
+        self._compare([header[-1], self._mark()])
         for leaf in tree.leaves(given):
             self.transport.broadcast(leaf.reshape(-1).view(np.uint8))
         if self.rank == 0:
             self._count([given], self.size - 1, header.nbytes)
-        *losses, stop = header.tolist()
+        *losses, stop, _ = header.tolist()
         self.stop = int(stop)
         return losses
 
@@ -107,7 +110,7 @@ class Ranks:
         sizes = [len(piece) * dtype.itemsize for piece in slices]
         buffer = self.transport.allgather(cat([mine, self._note(notes)]), self._counts(sizes))
         self.sent[kind] += sum(part.nbytes for rank, part in enumerate(parts) if rank != self.rank)
-        self._count([{kind: mine}], self.size - 1, 8 * (len(self.mine) + 1))
+        self._count([{kind: mine}], self.size - 1, 8 * (len(self.mine) + 2))
         pieces, losses = self._cut(buffer, sizes)
         return filled(np.concatenate(pieces), like), losses
 
@@ -119,8 +122,23 @@ class Ranks:
         return self._like, leaf_dtype(self._like)
 
     def _note(self, notes: Sequence[float]) -> Array:
-        """What rides behind the payload: a number a head, and this rank's wish to stop."""
-        return np.array([*notes, self.wish], np.float64)
+        """What rides behind the payload: a number a head, this rank's wish to stop, and what it takes the run to be."""
+        self.met += 1
+        return np.array([*notes, self.wish, self._mark()], np.float64)
+
+    def _mark(self) -> int:
+        """The run and the merge that this rank believes to be in, as one number that a float64 holds."""
+        return (self.tag % 2**20) * 2**32 + self.met % 2**32
+
+    def _compare(self, marks: Sequence[float]) -> None:
+        """Raises RanksDisagree, naming a rank that is elsewhere."""
+        for rank, mark in enumerate(marks):
+            if mark != marks[0]:
+                (run, met), (other, first) = divmod(int(mark), 2**32), divmod(int(marks[0]), 2**32)
+                what = f"merge {met} where rank 0 is at merge {first}" if run == other else "another run than rank 0"
+                trouble = RanksDisagree(f"rank {rank}: is at {what}; start all ranks alike, then --resume")
+                trouble.agreed = len(marks) == self.size
+                raise trouble
 
     def _sizes(self, like: Sequence[Tree]) -> tuple[list[int], list[int]]:
         """Bytes of every rank's heads, without and with what rides behind them."""
@@ -129,7 +147,7 @@ class Ranks:
 
     def _counts(self, sizes: Sequence[int]) -> list[int]:
         """Bytes of every rank's payload and notes."""
-        return [size + 8 * (len(block) + 1) for size, block in zip(sizes, self.blocks)]
+        return [size + 8 * (len(block) + 2) for size, block in zip(sizes, self.blocks)]
 
     def _count(self, trees: Sequence[Tree], others: int, header: int) -> None:
         """These trees and a header went to so many others."""
@@ -140,13 +158,15 @@ class Ranks:
 
     def _cut(self, buffer: Array, sizes: Sequence[int]) -> tuple[list[Array], list[float]]:
         """Every rank's payload (a view of the buffer) and every head's note; agrees on `stop`."""
-        parts, losses, wishes, at = [], [], [], 0
+        parts, losses, wishes, marks, at = [], [], [], [], 0
         for size, count in zip(sizes, self._counts(sizes)):
             parts.append(buffer[at : at + size])
-            *heard, wish = buffer[at + size : at + count].copy().view(np.float64).tolist()
+            *heard, wish, mark = buffer[at + size : at + count].copy().view(np.float64).tolist()
             losses += heard
             wishes.append(int(wish))
+            marks.append(mark)
             at += count
+        self._compare(marks)
         self.stop = max(wishes)
         return parts, losses
 

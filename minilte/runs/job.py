@@ -6,17 +6,19 @@ Every rank calls these functions; rank 0 alone writes.
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from minilte.core.types import Linear
 from minilte.data.dataset import unscaled
 from minilte.runs import account, checkpoint, folder, plots, weights
-from minilte.runs.agree import agreed
+from minilte.runs.agree import agreed, alike
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
-from minilte.runs.machine import changed, fingerprint
+from minilte.runs.machine import SAME_BITS, changed, fingerprint
+from minilte.runs.pulse import Pulse, left_by_the_dead
 from minilte.runs.session import Record, Session, advance, dense_weights, due, first_state, open_session, read_records
 from minilte.runs.summary import summary
 from minilte.runs.topology import has_master
@@ -28,6 +30,7 @@ class Watch(NamedTuple):
     say: Callable[[str], None]  # a line, rank 0 only
     record: Callable[[Record, Session], None]  # after every merge, rank 0 only
     wish: Callable[[], int]  # the number of a signal that asked this process to stop, or 0
+    patience: float = 600.0  # seconds to wait for a silent rank
 
 
 class Stopped(NamedTuple):
@@ -68,10 +71,30 @@ def run(path: Path, session: Session, watch: Watch) -> dict | Stopped:
     transport = session.comm.transport
     with contextlib.ExitStack() as held:
         agreed(transport, lambda: transport.rank == 0 and held.enter_context(folder.alone(path)))
-        return go_on(path, session, watch)
+        with signs_of_life(path, session, watch) as pulse:
+            return go_on(path, session, watch, pulse)
 
 
-def go_on(path: Path, session: Session, watch: Watch) -> dict | Stopped:
+@contextlib.contextmanager
+def signs_of_life(path: Path, session: Session, watch: Watch) -> Iterator[Pulse | None]:
+    """Under MPI: this rank's sign of life, and eyes for those of the others; says who died before this start."""
+    transport = session.comm.transport
+    if not hasattr(transport, "eyes"):
+        yield None
+        return
+    if transport.rank == 0 and (word := left_by_the_dead(path)):
+        watch.say(f"note: {word}")
+    transport.objects(None)  # nobody leaves a sign before those of the dead are gone
+    before, pulse = transport.eyes, Pulse(path, transport.rank, transport.size)
+    transport.eyes = before._replace(limit=watch.patience, beat=pulse.beat, silent=pulse.silent)
+    try:
+        yield pulse
+    finally:
+        transport.eyes = before
+    pulse.end()  # not after an error: then the sign says where this rank was
+
+
+def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> dict | Stopped:
     """The work of `run`, in a folder that no other process touches."""
     config, transport = session.config, session.comm.transport
     speaking = watch if transport.rank == 0 else watch._replace(say=lambda line: None)
@@ -82,7 +105,10 @@ def go_on(path: Path, session: Session, watch: Watch) -> dict | Stopped:
     if transport.rank == 0:
         keep_until(path / "metrics.jsonl", state.step)
     before = state.step
+    session.comm.tag = zlib.crc32(json.dumps(as_read(config)).encode())
     for record, state in advance(session, state):
+        if pulse:
+            pulse.step = state.step
         if transport.rank == 0:
             folder.append_line(path / "metrics.jsonl", record._asdict())
             watch.record(record, session)
@@ -100,6 +126,7 @@ def check_machine(path: Path, session: Session, watch: Watch) -> None:
     """Keep the machine's fingerprint; warn when a run goes on where its bits may differ."""
     transport = session.comm.transport
     now = fingerprint(transport.size, type(transport).__name__)
+    alike(transport, {key: now[key] for key in SAME_BITS}, "its")
     if transport.rank != 0:
         return
     file = path / "env.json"

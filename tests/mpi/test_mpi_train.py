@@ -222,3 +222,54 @@ def test_processes_that_a_launcher_started_apart_say_so_once(monkeypatch, rank, 
     code, _, errors = run(None)
     assert code == BadInput.code and len(errors) == lines
     assert all("srun started 4 processes, but each sees a job of 1" in line for line in errors)
+
+
+# ---------------------------------------------------------------- silence and disagreement
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_rank_that_hangs_is_named_with_its_last_step_and_the_run_goes_on(rank):
+    program = "-c", FAILING.format(rank=str(rank), how="os.kill(os.getpid(), signal.SIGSTOP)")
+    begun = time.monotonic()
+    code, _, errors = run(3, "--out=cut", "--quiet", "--patience=1", program=program, heads=3)
+    assert time.monotonic() - begun < 1 + 2 + 2  # the limit, two seconds, and the start
+    assert code == 75 and len(errors) == 1
+    assert re.match(
+        rf"minilte: error: rank {rank} \(last seen .* after step 4, process \d+ on .*\): silent", errors[0]
+    )
+    code, out, errors = run(2, "--resume=cut", heads=3)
+    assert (code, errors) == (0, []) and f"the first to go was rank {rank}" in out
+    assert tiny.the_summary(Path("cut"))["weights_sha256"] == unbroken(heads=3)["weights_sha256"]
+    assert not Path("cut/alive").exists()
+
+
+def test_a_rank_that_stalls_for_less_than_the_limit_is_waited_for():
+    program = "-c", FAILING.format(rank="1", how="import time; time.sleep(1)")
+    code, _, errors = run(2, "--out=run", "--quiet", "--patience=3", program=program)
+    assert (code, errors) == (0, [])
+    assert tiny.the_summary(Path("run"))["weights_sha256"] == unbroken()["weights_sha256"]
+
+
+def test_ranks_started_with_other_settings_are_told_apart():
+    command = [sys.executable, "-c", PLAIN, "--out=run", *tiny.flags()]
+    launch = [BIN / "mpirun", "-n", "1", *command, ":", "-n", "1", *command, "--seed=7"]
+    done = subprocess.run(launch, capture_output=True, text=True, env=ENV, timeout=60)
+    errors = re.findall(r"^minilte: error: .*$", done.stderr, re.M)
+    assert done.returncode == 76 and len(errors) == 1 and "rank 1: has the command line" in errors[0]
+    assert not Path("run").exists()
+
+
+def test_a_rank_that_is_a_merge_ahead_is_found_at_once():
+    ahead = FAILING.replace("{how}", "sys.modules['minilte.comm.ranks'].Ranks._mark = lambda comm: comm.met + 1")
+    code, _, errors = run(2, "--out=cut", "--quiet", program=("-c", ahead.format(rank="1")))
+    assert code == 76 and len(errors) == 1 and "rank 1: is at " in errors[0]
+
+
+def test_a_job_whose_processes_do_not_all_come_ends(tmp_path):
+    late = "from minilte.comm import mpi; mpi.startup_limit.__wrapped__.__defaults__ = (1.0,)\n" + PLAIN
+    other = ["sh", "-c", "exec sleep 8"]
+    launch = [BIN / "mpirun", "-n", "1", sys.executable, "-c", late, *tiny.flags(), ":", "-n", "1", *other]
+    begun = time.monotonic()
+    done = subprocess.run(launch, capture_output=True, text=True, env=ENV, timeout=60)
+    assert done.returncode != 0 and time.monotonic() - begun < 6
+    assert "minilte: error: MPI: not all 2 processes of the job came within 1 s" in done.stderr

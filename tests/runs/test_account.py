@@ -154,10 +154,10 @@ def test_bytes_counted_are_those_of_the_closed_form_by_kind(settings, size):
 
 
 def headers(name, heads, size, merges):
-    """Losses and wishes, eight bytes each."""
-    notes = 8 * (heads + size)
+    """Losses, wishes and marks of the run, eight bytes each."""
+    notes = 8 * (heads + 2 * size)
     if name == "server":
-        up, down = notes - 8 * (len(share(heads, size, 0)) + 1), (size - 1) * 8 * (heads + 1)
+        up, down = notes - 8 * (len(share(heads, size, 0)) + 2), (size - 1) * 8 * (heads + 2)
         return merges * (up + down) + down
     return merges * (size - 1) * notes * (2 if name == "allreduce" else 1)
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.comm import threads
-from minilte.core.errors import BadInput, DiskTrouble
-from minilte.runs.agree import agreed
+from minilte.core.errors import BadInput, DiskTrouble, RanksDisagree
+from minilte.runs.agree import agreed, alike
 
 
 def outcome(transport, work):
@@ -45,3 +45,20 @@ def test_what_nobody_expected_is_not_agreed_on():
 
     with pytest.raises(ZeroDivisionError):
         threads.run(1, rank)
+
+
+@given(st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=4))
+def test_ranks_that_hold_different_things_all_hear_of_the_first_that_differs(values):
+    def rank(transport):
+        try:
+            return alike(transport, {"same": 1, "kind": values[transport.rank]}, "the")
+        except RanksDisagree as trouble:
+            return str(trouble), trouble.agreed
+
+    odd = [n for n, value in enumerate(values) if value != values[0]]
+    said = (
+        f"rank {odd[0]}: has the kind {values[odd[0]]!r}, rank 0 has {values[0]!r}; start all ranks alike"
+        if odd
+        else None
+    )
+    assert threads.run(len(values), rank) == [(said, True) if odd else None] * len(values)
