@@ -71,8 +71,8 @@ def first_line(trouble: Exception) -> str:
 
 
 YIELDS = 2000  # polls, about 2 ms, before a waiting rank begins to sleep
-SIGN = 2000  # polls between two signs of life, some times a second
-STAGGER = 0.2  # seconds that each rank waits longer than the one before, so that one of them speaks
+SIGN = 250  # polls between two signs of life, about 40 ms
+STAGGER = 0.3  # seconds that each rank waits longer than the one before, so that one of them speaks
 
 
 class Eyes(NamedTuple):

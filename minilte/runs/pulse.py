@@ -1,6 +1,6 @@
 """Signs of life: every MPI rank leaves one in the run folder, so that whoever goes silent can be named.
 
-`alive/rank-N` holds a line that the rank writes over whenever it comes to a merge, and some times a second while it
+`alive/rank-N` holds a line that the rank writes over whenever it comes to a merge, and many times a second while it
 waits there. A rank that computes, hangs or is gone doesn't, and the others can read for how long. After a clean end
 the folder is removed; what a later start finds there tells who died, and when.
 """
