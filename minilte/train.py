@@ -20,6 +20,7 @@ class Options:
 
     out: str = knob("", "run folder, new or empty; default a new one under runs/")
     resume: str = knob("", "go on with the run in this folder, with its own settings")
+    resume_latest_good: bool = knob(False, "where the newest checkpoint is damaged, take the one before")
     patience: float = knob(600.0, "seconds to wait for a rank that gives no sign of life", least=1.0, most=1e6)
     config: str = knob("", "TOML file of settings; flags win")
     quiet: bool = knob(False, "only the final summary")
@@ -57,7 +58,13 @@ def train(argv: Sequence[str], transport) -> int:
     if not options.resume:  # only now: what cannot run leaves no folder
         path = job.begin(folder_for(options, config, transport), config, transport)
     watcher = Watcher(options.quiet)
-    done = job.run(path, session, job.Watch(watcher.line, watcher.record, command.catch_signals(), options.patience))
+    done = job.run(
+        path,
+        session,
+        job.Watch(
+            watcher.line, watcher.record, command.catch_signals(), options.patience, options.resume_latest_good
+        ),
+    )
     watcher.close()
     stopped = isinstance(done, job.Stopped)
     if transport.rank == 0:

@@ -66,7 +66,7 @@ def test_only_commands_print(path):
 
 
 def test_the_core_stays_small():
-    assert sum(len(path.read_text().splitlines()) for path in (ROOT / "core").glob("*.py")) < 1350
+    assert sum(len(path.read_text().splitlines()) for path in (ROOT / "core").glob("*.py")) < 1380
 
 
 @pytest.mark.parametrize("path", [HERE / "support.py", *(HERE / "core").glob("*.py")], ids=lambda path: path.name)

@@ -262,7 +262,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(run, don
     assert not list(Path("cut").rglob("*.tmp"))
 
 
-@pytest.mark.parametrize(("steps", "words"), [(6, "head 0: the loss is "), (1, "main weights, training: ")])
+@pytest.mark.parametrize(("steps", "words"), [(6, "head 0: "), (1, "main weights, training: ")])
 def test_a_run_that_diverges_is_one_line_that_names_whose_loss(steps, words):
     code, _, err = finish(start(*tiny.flags(steps=steps), "--optimizer=sgd", "--lr=1e30", "--out=a"))
     assert code == 77 and err.startswith(f"minilte: error: {words}") and err.count("\n") == 1

@@ -40,6 +40,8 @@ KINDS = {  # one run of each kind of state
     "full-momentum": SGD | dict(method="full", momentum=0.9),
     "telescope": dict(merge_rule="telescope"),
     "frozen": dict(replicas="frozen"),
+    "skip-bad-heads": dict(bad_heads="skip"),
+    "clip-bad-heads": dict(bad_heads="clip", topology="server", reset="b"),
     "absorbed": dict(correction="absorbed"),
     "shares": dict(shares=(0.75, 0.25)),
     "allreduce": dict(topology="allreduce"),
@@ -168,9 +170,11 @@ def configs(draw) -> Config:
     if made["method"] != "lte":
         settle("quant", "topology", "wire", "shares", "correction")
     if made["topology"] == "allreduce":
-        settle("wire", "quant", "merge_rule")
+        settle("wire", "quant", "merge_rule", "bad_heads")
     if made["quant"] != "none":
         settle("merge_rule", "correction")
+    if made["merge_rule"] == "telescope":
+        settle("bad_heads")
     if made["reset"] != "none" or made["stack"] > 1:
         settle("correction")
     return Config(**made)

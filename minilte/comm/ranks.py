@@ -82,9 +82,9 @@ class Ranks:
         self._count(trees, int(self.rank != 0), 8 * (len(self.mine) + 2))
         return None if buffer is None else self._heads(buffer, sizes, like)
 
-    def spread(self, given: Tree, notes: Sequence[float] | None) -> list[float]:
-        """Rank 0's numbers into every other rank's `given`, array by array, and its notes to all."""
-        header = np.array([*(notes or [0.0] * self.heads), self.stop, self._mark()], np.float64)
+    def spread(self, given: Tree, notes: Sequence[float]) -> list[float]:
+        """Rank 0's numbers into every other rank's `given`, array by array, and its notes to all: as many as given."""
+        header = np.array([*notes, self.stop, self._mark()], np.float64)
         self.transport.broadcast(header.view(np.uint8))
         self._compare([header[-1], self._mark()])
         for leaf in tree.leaves(given):

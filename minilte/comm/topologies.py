@@ -63,7 +63,7 @@ def allreduce() -> Topology:
         rest, losses = comm.gather([Sent({}, head.replica) for head in heads], like, [head.loss for head in heads])
         weights = overlay(main.weights, mean([one.replicas for one in rest], parts.w))
         weights |= {name: weights[name]._replace(W=weights[name].W + D) for name, D in total.items()}
-        return Main(weights, None, main.rule), losses
+        return main._replace(weights=weights), losses
 
     return ALLGATHER._replace(merge=merge, remembers=False)
 
@@ -100,6 +100,7 @@ class Served(NamedTuple):
     weights: Weights
     copies: dict[str, Tree]  # of the adapted matrices
     master: Main | None
+    trust: Array | None  # as in Main
 
 
 def server(start: Weights, replica: Weights, adapted: Sequence[str], copy: Copy = WHOLE, wire: Wire = WIRES["full"]):
@@ -120,20 +121,23 @@ def server(start: Weights, replica: Weights, adapted: Sequence[str], copy: Copy 
             if comm.rank == 0
             else tree.map(np.array, replica)
         )
-        losses = comm.spread(by_kind(copies, copy) | {"replicas": rest}, losses)
+        trust = np.ones(comm.heads) if main is None or main.trust is None else main.trust
+        notes = comm.spread(by_kind(copies, copy) | {"replicas": rest}, [*losses, *trust])
+        losses, trust = notes[: comm.heads], np.array(notes[comm.heads :])
         seen = {name: copy.view(one) for name, one in copies.items()}
         layers = overlay(start, rest)
-        return Served({name: seen_as(layer, seen.get(name)) for name, layer in layers.items()}, copies, main), losses
+        weights = {name: seen_as(layer, seen.get(name)) for name, layer in layers.items()}
+        return Served(weights, copies, main, trust), losses
 
     def share(comm, main, step):
         blank = {name: copy.empty(start[name].W.shape, start[name].W.dtype) for name in adapted if comm.rank}
-        return told(comm, main if comm.rank == 0 else None, blank, None, step)[0]
+        return told(comm, main if comm.rank == 0 else None, blank, [0.0] * comm.heads, step)[0]
 
     def merge(comm, served, heads, step, parts: Merging):
         mine, losses = on_wire(wire, contributions(heads)), [head.loss for head in heads]
         heard = comm.collect(mine, shapes(wire, parts.like), losses)
         if heard is None:
-            return told(comm, None, served.copies, None, step)
+            return told(comm, None, served.copies, [0.0] * comm.heads, step)
         sent, losses = heard
         main = combined(served.master, off_wire(wire, sent, parts.like), parts, comm.each)
         return told(comm, main, {}, losses, step)

@@ -10,8 +10,22 @@ from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.head import each_alone, replica_of, reset
 from minilte.core.lora import Plan, refuse_dead
-from minilte.core.merge import ALLGATHER, MEAN, shares
-from minilte.core.types import Comm, Head, Main, Merging, Method, Round, Rounds, Rule, Sent, Task, Topology, Tree
+from minilte.core.merge import ALLGATHER, MEAN, TRUSTING, shares
+from minilte.core.types import (
+    Comm,
+    Guard,
+    Head,
+    Main,
+    Merging,
+    Method,
+    Round,
+    Rounds,
+    Rule,
+    Sent,
+    Task,
+    Topology,
+    Tree,
+)
 
 
 def rounds(method: Method, comm: Comm, main: Tree, heads: Sequence[Tree], steps: int, start: int = 0) -> Rounds:
@@ -44,14 +58,15 @@ def lte(
     rule: Rule = MEAN,
     local_steps: Callable = each_alone,
     topology: Topology = ALLGATHER,
+    guard: Guard = TRUSTING,
 ) -> Method:
     """The parts of LTE: every head takes T = `every` local steps on its own data, then all merge their factors.
 
     reset_mode: "none" (V_n <- B_n A_n), "b" or "ab". reduction: "shard", each head's loss is the mean over its own
     shard, or "batch", its part of the whole batch's mean. replicas: "average" or "frozen". w: the heads' shares in a
     merge, 1/N each by default. rule: how factors become a change of the main weights. local_steps: how the heads of a
-    rank take their steps. topology: who hears what at a merge. Raises BadInput for an unknown word, or shares that
-    do not sum to one.
+    rank take their steps. topology: who hears what at a merge. guard: what is done about bad heads. Raises BadInput
+    for an unknown word, or shares that do not sum to one.
     """
     for word, known in ((reset_mode, RESETS), (reduction, REDUCTIONS), (replicas, REPLICAS)):
         if word not in known:
@@ -64,7 +79,7 @@ def lte(
     parts = task.shares if reduction == "batch" else [1.0] * heads  # of each head's gradient
     like = [Sent(tree.blank(plan.shape(n)), tree.blank(replica)) for n in range(heads)]
     keep = reset_mode == "none" and topology.remembers
-    merging = Merging(rule, plan.scales, w, like, keep)
+    merging = Merging(rule, plan.scales, w, like, keep, guard)
 
     def enter(n):
         now = plan.draw(n, 0)
@@ -75,11 +90,13 @@ def lte(
         fresh = plan.draw(head.index, step) if reset_mode == "ab" else None
         if replicas == "average":
             head = head._replace(replica=replica_of(main.weights, adapted))
+        if main.trust is not None and (part := main.trust[head.index]) < 1:
+            head = guard.recover(task, head, part, topology.as_sent(head.now), plan.draw(head.index, step))
         return reset(task, head, reset_mode, fresh, reset_optimizer, topology.as_sent(head.now))
 
     return Method(
         every=every,
-        begin=lambda: Main(task.weights, tuple(start) if keep else None, rule.init(task.weights)),
+        begin=lambda: Main(task.weights, tuple(start) if keep else None, rule.init(task.weights), guard.begin(heads)),
         enter=enter,
         local=lambda *now: local_steps(task, plan.scales, parts, *now),
         share=topology.share,

@@ -65,6 +65,7 @@ class Main(NamedTuple):
     weights: Weights
     then: tuple[Adapters, ...] | None  # every head's factors at the last merge, in head order; None: V = 0
     rule: Tree = None  # what the merge rule remembers
+    trust: Array | None = None  # (N,) how much of each head counted at the last merge; None: all of all
 
 
 class Sent(NamedTuple):
@@ -88,6 +89,16 @@ class Rule(NamedTuple):
     merge: Callable[..., tuple[Weights, Tree]]
 
 
+class Guard(NamedTuple):
+    """What is done about heads that are not sound."""
+
+    begin: Callable[[int], Array | None]  # N -> trust before the first merge
+    check: Callable[
+        ..., tuple[Sequence[Sent], Array | None]
+    ]  # (sent, main, scales) -> what counts of each head, trust
+    recover: Callable[..., Head]  # (task, head, trust, factors as sent, fresh factors) -> the head, to go on
+
+
 class Merging(NamedTuple):
     """What a topology needs to know of a method to merge."""
 
@@ -96,6 +107,7 @@ class Merging(NamedTuple):
     w: Sequence[float]  # the heads' shares
     like: Sequence[Sent]  # the shapes of what each head contributes
     keep: bool  # are the factors remembered as V?
+    guard: Guard
 
 
 class Topology(NamedTuple):

@@ -16,6 +16,7 @@ from minilte.data.dataset import Dataset, cast
 from minilte.data.sources import load
 from minilte.fast.absorbed import absorbed_steps
 from minilte.fast.stacked import stacked_steps
+from minilte.merging.guard import guard
 from minilte.runs.adapt import adapted_names, head_ranks, rank_bounds
 from minilte.runs.config import RULES, Config
 from minilte.runs.topology import bytes_seen, has_master, merge_rule, topology
@@ -139,6 +140,7 @@ def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> 
             merge_rule(config, RULES[config.merge_rule], list(ranks[0])),
             local_steps(config),
             way,
+            guard(config.bad_heads, agreed=not has_master(config)),
         )
         return method, note
     parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]

@@ -38,8 +38,11 @@ def bare(head: Tree) -> Tree:
     return head._replace(index=None, loss=None)
 
 
-def save(run: Path, state: State, config: dict) -> Path:
-    """Write ckpt/step-N: temp folder, fsync, rename. Older ones beyond the last `KEEP` go. Raises DiskTrouble."""
+def save(run: Path, state: State, config: dict, best: int | None = None) -> Path:
+    """Write ckpt/step-N: temp folder, fsync, rename. Older ones beyond the last `KEEP` go, but for that of step `best`.
+
+    Raises DiskTrouble.
+    """
     from safetensors.numpy import save as to_bytes
 
     root, name = run / "ckpt", f"step-{state.step}"
@@ -64,7 +67,8 @@ def save(run: Path, state: State, config: dict) -> Path:
         temporary.rename(root / name)
         folder.settle(root)
         for old in listed(run)[:-KEEP]:
-            drop(old)
+            if old.name != f"step-{best}":
+                drop(old)
     return root / name
 
 
@@ -95,7 +99,9 @@ def load(path: Path, main: Tree, heads: Sequence[Tree], config: dict) -> State:
             )
     content = file.read_bytes() if file.is_file() else b""
     if hashlib.sha256(content).hexdigest() != manifest["sha256"][file.name]:
-        raise BadInput(f"{file}: damaged (its sha256 is not the manifest's); delete {path} to use the one before")
+        raise BadInput(
+            f"{file}: damaged (its sha256 is not the manifest's); --resume-latest-good takes the one before"
+        )
     like = {"main": main, "heads": tuple(bare(head) for head in heads)}
     arrays = rebuilt(like, unpacked(content, file), file)
     heads = tuple(new._replace(index=n, loss=float("nan")) for n, new in enumerate(arrays["heads"]))
@@ -109,7 +115,7 @@ def read_manifest(path: Path) -> dict:
     if (found := manifest.get("format")) != FORMAT:
         raise BadInput(f"{file}: expected format {FORMAT}, got {found!r:.40}; read it with the minilte that wrote it")
     if manifest.get("seal") != seal(manifest) or path.name != f"step-{manifest['step']}":
-        raise BadInput(f"{file}: damaged (its seal is broken); delete {path} to use the one before")
+        raise BadInput(f"{file}: damaged (its seal is broken); --resume-latest-good takes the one before")
     return manifest
 
 

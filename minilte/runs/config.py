@@ -13,6 +13,7 @@ from minilte.core.lora import INITS, scale
 from minilte.core.lte import REDUCTIONS, REPLICAS, RESETS
 from minilte.core.merge import MEAN, shares
 from minilte.core.schedules import SHAPES
+from minilte.merging.guard import POLICIES
 from minilte.merging.telescope import TELESCOPE
 from minilte.quant.codes import LEVELS, ROUNDINGS, SCALES
 
@@ -86,6 +87,9 @@ class Config:
     quant_scale: str = knob("block", "one scale for each", choices=SCALES)
     quant_block: int = knob(64, "numbers that share a scale, a power of two", least=2, most=65536)
     quant_rounding: str = knob("nearest", "to a code", choices=ROUNDINGS)
+    bad_heads: str = knob(
+        "stop", "a head that is not finite, or (skip, clip) moved 3 times as far as the median", choices=POLICIES
+    )
     correction: str = knob(
         "factors", "V as factors beside W, or absorbed into a dense W of each head", choices=("factors", "absorbed")
     )
@@ -151,12 +155,16 @@ class Config:
                 raise BadInput(
                     f"{name}: {self.method} sums gradients and merges no factors; leave it out, or use lte"
                 )
-        factors_only = {"wire": "full", "quant": "none", "merge_rule": "mean"}
+        factors_only = {"wire": "full", "quant": "none", "merge_rule": "mean", "bad_heads": "stop"}
         for name, needed in factors_only.items():
             if self.topology == "allreduce" and (got := getattr(self, name)) != needed:
                 raise BadInput(
                     f"topology: allreduce sends dense changes, which needs {flag_name(name)} {needed}, got {got}"
                 )
+        if self.merge_rule == "telescope" and self.bad_heads != "stop":
+            raise BadInput(
+                "merge-rule: expected mean with --bad-heads skip or clip, got telescope, which leaves nobody out"
+            )
         for name, needed in {"correction": "factors", "merge_rule": "mean"}.items():
             if self.quant != "none" and (got := getattr(self, name)) != needed:
                 raise BadInput(
@@ -169,7 +177,7 @@ class Config:
 
     def without_merging(self, method: str) -> "Config":
         """The same run by a method that merges nothing."""
-        names = ("quant", "topology", "wire", "shares", "correction", "merge_rule", "stack")
+        names = ("quant", "topology", "wire", "shares", "correction", "merge_rule", "stack", "bad_heads")
         plain = {name: type(self).__dataclass_fields__[name].default for name in names}
         return dataclasses.replace(self, method=method, versus="none", **plain)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from minilte.core.errors import BadInput
 from minilte.core.types import Linear
 from minilte.data.dataset import unscaled
 from minilte.runs import account, checkpoint, folder, plots, weights
@@ -31,6 +32,10 @@ class Watch(NamedTuple):
     record: Callable[[Record, Session], None]  # after every merge, rank 0 only
     wish: Callable[[], int]  # the number of a signal that asked this process to stop, or 0
     patience: float = 600.0  # seconds to wait for a silent rank
+    latest_good: bool = False  # where the newest checkpoint is damaged, may the one before be taken?
+
+
+SILENT = Watch(lambda line: None, lambda record, session: None, lambda: 0)
 
 
 class Stopped(NamedTuple):
@@ -101,8 +106,9 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
     for note in session.parts.notes:
         speaking.say(f"note: {note}")
     check_machine(path, session, speaking)
-    state = agreed(transport, lambda: latest(path, session))
+    state = agreed(transport, lambda: latest(path, session, speaking))
     if transport.rank == 0:
+        set_aside(path, state.step)
         keep_until(path / "metrics.jsonl", state.step)
     before = state.step
     session.comm.tag = zlib.crc32(json.dumps(as_read(config)).encode())
@@ -141,23 +147,53 @@ def keep_until(log: Path, step: int) -> None:
     folder.write_lines(log, [record._asdict() for record in read_records(log) if 0 < step and record.step <= step])
 
 
-def latest(path: Path, session: Session) -> State:
+def latest(path: Path, session: Session, watch: Watch = SILENT) -> State:
     """The newest checkpoint, with this rank's heads; step 0 where there is none. Raises BadInput.
 
-    Under a master the workers leave the main state to it: they will be told what they need.
+    Where that one is damaged and the one before will do, it is set aside. Under a master the workers leave the main
+    state to it: they will be told what they need.
     """
     first = first_state(session)
     if not (found := checkpoint.listed(path)):
         return first
     method, comm = session.parts.method, session.comm
     everyone = [method.enter(n) for n in range(comm.heads)]
-    state = checkpoint.load(found[-1], first.main, everyone, as_read(session.config))
+    load = lambda one: checkpoint.load(one, first.main, everyone, as_read(session.config))  # noqa: E731
+    state = newest_good(found, load, watch) if watch.latest_good else load(found[-1])
     main = first.main if comm.rank and has_master(session.config) else state.main
     return state._replace(main=main, heads=state.heads[comm.mine.start : comm.mine.stop])
 
 
+def newest_good(found: list[Path], load: Callable[[Path], State], watch: Watch) -> State:
+    """The newest checkpoint that can be read; says of each newer one what is wrong with it. Raises BadInput."""
+    for one in reversed(found):
+        try:
+            return load(one)
+        except BadInput as trouble:
+            if one == found[0]:
+                raise
+            watch.say(f"warning: {trouble}; going on from the one before")
+
+
+def set_aside(path: Path, step: int) -> None:
+    """Checkpoints after a step are no longer in the line of the run: out of the way, and not lost."""
+    for one in checkpoint.listed(path):
+        if int(one.name[5:]) > step:
+            aside = one.with_name(f"damaged-{one.name}")
+            if aside.exists():
+                checkpoint.drop(aside)
+            one.rename(aside)
+
+
+def best_saved(path: Path, state: State) -> int | None:
+    """The step of the saved state, this one or one on disk, with the least held-out loss, of those evaluated."""
+    steps = {state.step, *(int(one.name[5:]) for one in checkpoint.listed(path))}
+    seen = [(one.test_loss, one.step) for one in read_records(path / "metrics.jsonl") if one.step in steps]
+    return min(((loss, step) for loss, step in seen if loss is not None), default=(None, None))[1]
+
+
 def save(path: Path, session: Session, state: State) -> None:
-    """Gather every head on rank 0 and write a checkpoint there."""
+    """Gather every head on rank 0 and write a checkpoint there; the best so far is kept."""
     transport = session.comm.transport
     gathered = transport.to_root(state.heads)
     sent = account.added([state.facts["sent"], *transport.objects(dict(session.comm.sent))])
@@ -165,7 +201,7 @@ def save(path: Path, session: Session, state: State) -> None:
         heads = tuple(head for heads in gathered for head in heads)
         folder.settle(path / "metrics.jsonl")  # no checkpoint is ahead of its records
         whole = state._replace(heads=heads, facts=state.facts | {"sent": sent})
-        checkpoint.save(path, whole, as_read(session.config))
+        checkpoint.save(path, whole, as_read(session.config), best_saved(path, state))
 
 
 def as_read(config: Config) -> dict:

@@ -2,9 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
@@ -26,10 +28,11 @@ class Record(NamedTuple):
     step: int
     samples: int  # seen so far, on the cumulative batch
     seconds: float  # spent training so far, evaluations left out
-    losses: list[float]  # mean training loss of each head over its last round
+    losses: list[float | None]  # mean training loss of each head over its last round; None: not finite
     train_loss: float | None = None  # of the main weights
     test_loss: float | None = None
     test_accuracy: float | None = None  # a fraction; None for a regression
+    trust: dict[str, float] | None = None  # heads that did not count in full: 0 left out, less than 1 clipped
     measures: dict | None = None  # what `runs.measures` says, where it was asked for
 
 
@@ -41,6 +44,7 @@ class Session(NamedTuple):
     comm: Ranks
 
 
+RUNAWAY, PATIENT = 10.0, 3  # a loss of so many times the first, at so many merges in a row, is no training any more
 TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main weights
 
 
@@ -74,7 +78,7 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
     loop = lte.rounds(method, comm, state.main, state.heads, config.steps, state.step)
     if state.step == 0:
         yield observed(session, Round(0, state.main, list(state.heads), []), 0.0, True), state
-    before = state.step
+    before, health = state.step, Health(state.facts.get("first_loss"), 0)
     while True:
         begun = time.perf_counter()
         with one_blas_thread():
@@ -82,11 +86,52 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         if done is None:
             return
         seconds += time.perf_counter() - begun
-        refuse_infinite(done.step, {f"head {n}": loss for n, loss in enumerate(done.losses)}, agreed=True)
+        bad = distrusted(done.main)
+        sound = {f"head {n}": loss for n, loss in enumerate(done.losses) if str(n) not in bad}
+        refuse_infinite(done.step, sound, agreed=True)
+        health = checked(health, done.step, list(sound.values()))
         done = done._replace(main=method.whole(done.main))
         record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps))
-        yield (record, State(done.step, done.main, tuple(done.heads), state.facts | {"seconds": seconds}))
+        record = record._replace(
+            trust=bad or None, losses=[loss if math.isfinite(loss) else None for loss in done.losses]
+        )
+        yield (
+            record,
+            State(
+                done.step,
+                done.main,
+                tuple(done.heads),
+                state.facts | {"seconds": seconds, "first_loss": health.first},
+            ),
+        )
         before = done.step
+
+
+class Health(NamedTuple):
+    """What is remembered of the losses."""
+
+    first: float | None  # the mean loss of the heads at the first merge
+    runaway: int  # merges in a row with a loss beyond all measure
+
+
+def checked(health: Health, step: int, losses: Sequence[float]) -> Health:
+    """The health after a merge. Raises Diverged, on all ranks, for a loss that is finite and has run away."""
+    mean = sum(losses) / max(1, len(losses))
+    first = mean if health.first is None else health.first
+    runaway = health.runaway + 1 if mean > RUNAWAY * first else 0
+    if runaway == PATIENT:
+        trouble = Diverged(
+            f"the loss is {mean:.3g} at step {step}, {mean / first:.3g} times the first; lower --lr or --alpha, or set --clip"
+        )
+        trouble.agreed = True
+        raise trouble
+    return Health(first, runaway)
+
+
+def distrusted(main: Tree) -> dict[str, float]:
+    """The heads that did not count in full at the last merge, and how much they did."""
+    trust = getattr(main, "trust", None)
+    return {} if trust is None else {str(n): float(trust[n]) for n in np.flatnonzero(trust < 1)}
 
 
 def due(before: int, step: int, every: int, last: int) -> bool:

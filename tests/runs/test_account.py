@@ -157,7 +157,7 @@ def headers(name, heads, size, merges):
     """Losses, wishes and marks of the run, eight bytes each."""
     notes = 8 * (heads + 2 * size)
     if name == "server":
-        up, down = notes - 8 * (len(share(heads, size, 0)) + 2), (size - 1) * 8 * (heads + 2)
+        up, down = notes - 8 * (len(share(heads, size, 0)) + 2), (size - 1) * 8 * (2 * heads + 2)
         return merges * (up + down) + down
     return merges * (size - 1) * notes * (2 if name == "allreduce" else 1)
 

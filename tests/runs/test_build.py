@@ -187,7 +187,7 @@ def test_data_passed_in_is_brought_to_the_dtype_of_the_run(dtype):
     assert made.data.x_train.dtype == made.data.x_test.dtype == np.dtype(dtype)
     session = open_session(tiny.config(dtype=dtype), data=labelled())
     *_, (_, last) = advance(session, first_state(session))
-    assert {leaf.dtype for leaf in tree.leaves(last.main)} == {np.dtype(dtype)}
+    assert {leaf.dtype for leaf in tree.leaves(last.main.weights)} == {np.dtype(dtype)}
 
 
 @pytest.mark.parametrize(

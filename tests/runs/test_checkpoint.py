@@ -21,7 +21,7 @@ from minilte.core.errors import BadInput, DiskTrouble
 from minilte.core.random import stream
 from minilte.runs import checkpoint, job
 from minilte.runs.checkpoint import State
-from minilte.runs.session import advance, first_state
+from minilte.runs.session import advance, first_state, read_records
 
 CONFIG = {"lr": 0.5, "widths": [3, 4]}
 NAMES = st.text("abc", min_size=1)
@@ -177,7 +177,7 @@ def test_a_state_cut_anywhere_is_refused(saved, length):
     path, state = saved
     file = path / "state.safetensors"
     file.write_bytes(file.read_bytes()[:length])
-    refused(path, state, "state.safetensors: damaged", f"delete {path} to use the one before")
+    refused(path, state, "state.safetensors: damaged", "--resume-latest-good takes the one before")
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
@@ -306,13 +306,43 @@ def test_only_a_step_is_the_name_of_a_checkpoint(tmp_path, name):
     assert checkpoint.listed(tmp_path) == []
 
 
-def test_with_the_newest_damaged_the_run_goes_on_from_the_one_before_once_it_is_deleted(tmp_path):
+def test_with_the_newest_damaged_the_run_goes_on_from_the_one_before_when_asked_to(tmp_path):
     whole, cut = tiny.begin(tmp_path / "whole"), tiny.begin(tmp_path / "cut")
     expected = tiny.go_on(whole)
     assert isinstance(tiny.go_on(cut, watch=tiny.stop_after(2)), job.Stopped)
     newest = checkpoint.listed(cut)[-1]
     (newest / "state.safetensors").write_bytes(b"")
-    with pytest.raises(BadInput, match=f"delete {newest} to use the one before"):
+    with pytest.raises(BadInput, match="--resume-latest-good takes the one before"):
         tiny.go_on(cut)
-    shutil.rmtree(newest)
-    assert tiny.go_on(cut)["weights_sha256"] == expected["weights_sha256"]
+    said = []
+    watch = job.SILENT._replace(say=said.append, latest_good=True)
+    assert tiny.go_on(cut, watch=watch)["weights_sha256"] == expected["weights_sha256"]
+    assert any("state.safetensors: damaged" in line and "going on from the one before" in line for line in said)
+    assert (newest.with_name(f"damaged-{newest.name}") / "manifest.json").exists()  # set aside, not lost
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path):
+    path = tiny.begin(
+        tmp_path / "run",
+        steps=24,
+        save_every=2,
+        eval_every=2,
+        optimizer="sgd",
+        alpha=2.0,
+        lr=0.15,
+        schedule="constant",
+    )
+    tiny.go_on(path)
+    losses = {record.step: record.test_loss for record in read_records(path / "metrics.jsonl") if record.step}
+    best = min(losses, key=losses.get)
+    kept = [int(one.name[5:]) for one in checkpoint.listed(path)]
+    assert kept == sorted({best, 22, 24}) and best < 22  # the loss goes up and down at this rate
+
+
+def test_with_all_checkpoints_damaged_the_run_says_so(tmp_path):
+    cut = tiny.begin(tmp_path / "cut")
+    assert isinstance(tiny.go_on(cut, watch=tiny.stop_after(2)), job.Stopped)
+    for one in checkpoint.listed(cut):
+        (one / "state.safetensors").write_bytes(b"")
+    with pytest.raises(BadInput, match="damaged"):
+        tiny.go_on(cut, watch=job.SILENT._replace(latest_good=True))

@@ -128,7 +128,7 @@ def test_without_a_checkpoint_a_run_starts_at_step_0(tmp_path):
 def test_checkpoints_are_rounded_up_to_merges(tmp_path_factory, steps, every, save_every):
     path, saved = tmp_path_factory.mktemp("job") / "run", []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "save", lambda path, state, config: saved.append(state.step))
+        patch.setattr(checkpoint, "save", lambda path, state, *_: saved.append(state.step))
         tiny.go_on(tiny.begin(path, steps=steps, merge_every=every, save_every=save_every))
     merges = [record.step for record in read_records(path / "metrics.jsonl")]
     every = save_every or max(1, steps // 10)

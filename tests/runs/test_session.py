@@ -13,7 +13,17 @@ from minilte.comm import threads
 from minilte.core import models, tree
 from minilte.core.errors import BadInput, Diverged
 from minilte.runs import folder, plots
-from minilte.runs.session import Record, advance, due, first_state, open_session, read_records, dense_weights
+from minilte.runs.session import (
+    Health,
+    Record,
+    advance,
+    checked,
+    due,
+    first_state,
+    open_session,
+    read_records,
+    dense_weights,
+)
 from minilte.runs.weights import sha256
 
 RUNAWAY = dict(optimizer="sgd", lr=1e30, schedule="constant", warmup=0.0)
@@ -128,7 +138,7 @@ def test_a_loss_that_is_not_finite_stops_all_ranks_with_the_head_named():
 
     assert len(set(threads.run(2, rank))) == 1
     message, agreed = threads.run(1, rank)[0]
-    assert agreed and message.startswith("head 0: the loss is ") and "--lr" in message
+    assert agreed and message.startswith("head 0: ") and "--lr" in message
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -192,3 +202,21 @@ def test_a_run_that_measures_draws_it(tmp_path):
     records, _ = everything(tiny.session(measure=True, eval_every=2))
     plots.measures(tmp_path, records)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["measures.png", "measures.svg"]
+
+
+def test_a_loss_that_stays_ten_times_the_first_ends_the_run_and_one_that_comes_back_does_not():
+    health = Health(None, 0)
+    for loss in (2.0, 25.0, 25.0, 1.0, 25.0, 25.0):
+        health = checked(health, 5, [loss, loss])
+    assert health == Health(2.0, 2)
+    with pytest.raises(Diverged, match="the loss is 25 at step 7, 12.5 times the first") as caught:
+        checked(health, 7, [25.0])
+    assert caught.value.agreed
+
+
+def test_a_run_that_was_stopped_remembers_its_first_loss():
+    session = tiny.session()
+    _, states = everything(session)
+    assert states[1].facts["first_loss"] == states[-1].facts["first_loss"] > 0
+    _, resumed = everything(session, states[1])
+    assert resumed[-1].facts["first_loss"] == states[-1].facts["first_loss"]

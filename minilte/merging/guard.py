@@ -1,0 +1,114 @@
+"""Heads that are not sound: one that has gone astray must not take the others with it.
+
+A head is bad at a merge when its factors are no longer finite, or when it moved more than `FACTOR` times as far as the
+median head, by |s (B A - V)| over all layers.
+
+    stop   a head that is not finite ends the run
+    skip   a bad head counts with V: nothing of its round is merged, and the other shares are not renormalised
+    clip   a head that moved too far counts as far along its way as the limit; one that is not finite is skipped
+
+By law L1's second form the telescoping sum holds for those that took part: V changes only where something was merged.
+The head goes on from what was merged of it, with fresh optimizer state.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from minilte.core import tree
+from minilte.core.errors import Diverged
+from minilte.core.head import replica_of
+from minilte.core.layers import change
+from minilte.core.types import Adapter, Adapters, Guard, Head, Main, Sent, Task
+
+POLICIES = ("stop", "skip", "clip")
+FACTOR = 3.0  # times the median
+HALVINGS = 40  # of the part of its way that a head is clipped to
+
+
+def guard(policy: str, agreed: bool = True) -> Guard:
+    """The guard of a policy. `agreed`: every rank looks at the same heads, so all of them raise together."""
+
+    def check(sent: Sequence[Sent], main: Main, scales):
+        then = main.then or [None] * len(sent)
+        trust = trusted(sent, then, scales, policy)
+        if not trust.any() or (policy == "stop" and not trust.all()):
+            trouble = Diverged(
+                f"head {int(np.argmin(trust))}: its factors are no longer finite; lower --lr, or set --clip or --bad-heads skip"
+            )
+            trouble.agreed = agreed
+            raise trouble
+        return [
+            one if trust[n] == 1 else Sent(counted(one.factors, then[n], trust[n]), replicas(one, main, trust[n]))
+            for n, one in enumerate(sent)
+        ], trust
+
+    return Guard(np.ones, check, recover)
+
+
+def trusted(sent: Sequence[Sent], then, scales, policy: str) -> np.ndarray:
+    """(N,): how much of its way each head is trusted with, 1 for a sound one and 0 for one that is left out."""
+    moved = [distance(one.factors, V, s) if finite(one) else math.inf for one, V, s in zip(sent, then, scales)]
+    limit = FACTOR * sorted(moved)[(len(moved) - 1) // 2]  # of two heads the nearer one counts
+    far = [math.isfinite(size) and size > limit for size in moved]
+    trust = np.array([float(math.isfinite(size)) for size in moved])
+    for n in np.flatnonzero(far if policy != "stop" else []):
+        trust[n] = 0.0 if policy == "skip" else part_within(limit, sent[n].factors, then[n], scales[n])
+    return trust
+
+
+def finite(one: Sent) -> bool:
+    """Is every number of a contribution finite?"""
+    return all(np.isfinite(leaf).all() for leaf in tree.leaves(one))
+
+
+def distance(now: Adapters, then: Adapters | None, scales: dict[str, float]) -> float:
+    """How far a head moved since the last merge: |s (B A - V)|_F over all layers, from the factors alone."""
+    total = 0.0
+    for name, pair in now.items():
+        moved = pair if then is None else change(pair, then[name])
+        A, B = (np.asarray(factor, np.float64) for factor in moved)
+        total += scales[name] ** 2 * max(0.0, float(np.sum((B.T @ B) * (A @ A.T))))
+    return math.sqrt(total)
+
+
+def part_within(limit: float, now: Adapters, then: Adapters | None, scales: dict[str, float]) -> float:
+    """The largest part of its way after which a head has not moved further than the limit."""
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if distance(along(now, then, middle), then, scales) <= limit else (low, middle)
+    return low
+
+
+def along(now: Adapters, then: Adapters | None, part: float) -> Adapters:
+    """The factors after a part of their way from those of the last merge (B = 0 where there are none)."""
+    if then is None:
+        return {name: Adapter(pair.A, (part * pair.B).astype(pair.B.dtype)) for name, pair in now.items()}
+    return tree.map(lambda new, old: (old + part * (new - old)).astype(new.dtype), now, then)
+
+
+def counted(now: Adapters, then: Adapters | None, part: float) -> Adapters:
+    """What counts of a head at a merge: a part of its way; for 0 its V, whatever its factors are."""
+    if part > 0:
+        return along(now, then, part)
+    return tree.map(np.zeros_like, now) if then is None else then
+
+
+def replicas(one: Sent, main: Main, part: float):
+    """The same part of the way for the parameters that are averaged, from the main ones on."""
+    if not one.replicas:
+        return one.replicas
+    start = replica_of(main.weights, one.factors)
+    if part == 0:
+        return start
+    return tree.map(lambda new, old: (old + part * (new - old)).astype(new.dtype), one.replicas, start)
+
+
+def recover(task: Task, head: Head, part: float, sent: Adapters, fresh: Adapters) -> Head:
+    """A bad head goes on from what was merged of it, or from fresh factors where that was nothing at all."""
+    now = counted(sent, head.then, part)
+    if not any(pair.A.any() for pair in now.values()):
+        now = fresh
+    return head._replace(now=now, opt=task.optimizer.init((now, head.replica)))
