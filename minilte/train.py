@@ -50,7 +50,7 @@ def train(argv: Sequence[str], transport) -> int:
     alike(transport, {"command line": argv}, "the")
     if options.resume:
         path = Path(options.resume)
-        config = job.settings(path, transport)
+        config = job.settings(path, transport, values.get("heads"))
         agreed(transport, lambda: no_conflict(config, values, path))
     else:
         config = agreed(transport, lambda: Config(**values))

@@ -210,7 +210,6 @@ def test_a_run_without_a_checkpoint_starts_at_step_0(run, done):
     ("argv", "words"),
     [
         (["--lr=0.5"], "lr: the run in cut has 0.001, got 0.5"),
-        (["--heads=4"], "heads: the run in cut has 2, got 4"),
         (["--widths=3"], "widths: the run in cut has (256, 256), got (3,)"),
         (["--no-bias"], "bias: the run in cut has True, got False"),
         (["--config=run.toml"], "seed: the run in cut has 0, got 1"),

@@ -56,20 +56,25 @@ def save(run: Path, state: State, config: dict, best: int | None = None) -> Path
         "sha256": {"state.safetensors": hashlib.sha256(content).hexdigest()},
     }
     with folder.writing(root / name):
-        for left in root.glob(f".*{folder.TEMPORARY}"):  # by a save that was killed
-            shutil.rmtree(left)
         temporary = root / f".new-{name}{folder.TEMPORARY}"
         temporary.mkdir(parents=True)
         folder.write(temporary / "state.safetensors", content)
         folder.write_json(temporary / "manifest.json", manifest | {"seal": seal(manifest)})
-        if (root / name).exists():
-            drop(root / name)
+        if (root / name).exists():  # a state that was saved already is the same state
+            shutil.rmtree(temporary)
+            return root / name
         temporary.rename(root / name)
         folder.settle(root)
         for old in listed(run)[:-KEEP]:
             if old.name != f"step-{best}":
                 drop(old)
     return root / name
+
+
+def clear(run: Path) -> None:
+    """Take away what a save that was killed left behind."""
+    for left in (run / "ckpt").glob(f".*{folder.TEMPORARY}"):
+        shutil.rmtree(left)
 
 
 def drop(path: Path) -> None:

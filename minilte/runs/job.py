@@ -14,8 +14,9 @@ from typing import NamedTuple
 from minilte.core.errors import BadInput
 from minilte.core.types import Linear
 from minilte.data.dataset import unscaled
-from minilte.runs import account, checkpoint, folder, plots, weights
+from minilte.runs import account, checkpoint, elastic, folder, plots, weights
 from minilte.runs.agree import agreed, alike
+from minilte.runs.build import build
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import SAME_BITS, changed, fingerprint
@@ -57,10 +58,17 @@ def begin(path: Path, config: Config, transport) -> Path:
     return path
 
 
-def settings(path: Path, transport) -> Config:
-    """The settings that a run folder was created with. Raises BadInput on every rank."""
+def settings(path: Path, transport, heads: int | None = None) -> Config:
+    """The settings that a run folder was created with, or goes on with in another number of heads.
 
-    return agreed(transport, lambda: folder.read_settings(path))
+    Raises BadInput on every rank.
+    """
+
+    def read():
+        config = folder.read_settings(path)
+        return config if heads is None else elastic.with_heads(config, heads)
+
+    return agreed(transport, read)
 
 
 def opened(config: Config, transport) -> Session:
@@ -108,6 +116,8 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
     check_machine(path, session, speaking)
     state = agreed(transport, lambda: latest(path, session, speaking))
     if transport.rank == 0:
+        checkpoint.clear(path)
+        folder.write_json(path / "config.json", dataclasses.asdict(config))  # with the heads it goes on with
         set_aside(path, state.step)
         keep_until(path / "metrics.jsonl", state.step)
     before = state.step
@@ -156,12 +166,22 @@ def latest(path: Path, session: Session, watch: Watch = SILENT) -> State:
     first = first_state(session)
     if not (found := checkpoint.listed(path)):
         return first
-    method, comm = session.parts.method, session.comm
-    everyone = [method.enter(n) for n in range(comm.heads)]
-    load = lambda one: checkpoint.load(one, first.main, everyone, as_read(session.config))  # noqa: E731
+    comm = session.comm
+    load = lambda one: loaded(one, session)  # noqa: E731
     state = newest_good(found, load, watch) if watch.latest_good else load(found[-1])
     main = first.main if comm.rank and has_master(session.config) else state.main
     return state._replace(main=main, heads=state.heads[comm.mine.start : comm.mine.stop])
+
+
+def loaded(path: Path, session: Session) -> State:
+    """The whole state of a checkpoint, in the number of heads of the run that goes on. Raises BadInput."""
+    method, heads, before = session.parts.method, session.config.heads, elastic.saved_heads(path)
+    if heads == before:
+        return checkpoint.load(path, method.begin(), [method.enter(n) for n in range(heads)], as_read(session.config))
+    config = elastic.with_heads(session.config, before)
+    old = build(config, session.parts.data, session.comm.rank).method
+    state = checkpoint.load(path, old.begin(), [old.enter(n) for n in range(before)], as_read(config))
+    return elastic.resized(state, method, heads)
 
 
 def newest_good(found: list[Path], load: Callable[[Path], State], watch: Watch) -> State:

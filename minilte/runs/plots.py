@@ -36,7 +36,9 @@ def loss(place: Path, records: Sequence[Record], versus: Sequence[Record] = ()) 
 
     def paint(axes):
         rounds = [record for record in records if record.losses]
-        each = np.array([record.losses for record in rounds], float)  # (rounds, N); NaN where a head's was not finite
+        most = max((len(record.losses) for record in rounds), default=0)
+        rows = [[*record.losses, *[None] * (most - len(record.losses))] for record in rounds]
+        each = np.array(rows, float)  # (rounds, N); NaN where a head's was not finite, or it was not there
         samples = [record.samples for record in rounds]
         for n, one in enumerate(each.T):
             axes.plot(samples, one, color="0.75", lw=0.8, label="heads, local" if n == 0 else None)

@@ -1,0 +1,55 @@
+"""Bad input to a job of four ranks: one line, exit code 2, soon."""
+
+import contextlib
+import random
+import time
+from pathlib import Path
+
+import tiny
+from faults import FAULTS, Fault
+
+from reliability import jobs
+from reliability.rows import Row, all_of, below
+
+SIZE = 4  # ranks
+
+
+def measure(full: bool, seed: int) -> list[Row]:
+    """The rows of every fault, or of a sample."""
+    return rows(len(FAULTS) if full else 5, seed)
+
+
+def rows(many: int, seed: int) -> list[Row]:
+    """So many faults, drawn at random."""
+    troubles, slowest = [], ("", 0.0)
+    with jobs.place() as place:
+        for at, name in enumerate(random.Random(seed).sample(list(FAULTS), many)):
+            (place / str(at)).mkdir()
+            trouble, seconds = answer(place / str(at), FAULTS[name])
+            slowest = max(slowest, (name, seconds), key=lambda pair: pair[1])
+            troubles += [f"{name}: {trouble}"] * bool(trouble)
+    return [
+        all_of(
+            f"bad input on {SIZE} ranks answered by one line and exit code 2", many - len(troubles), many, troubles
+        ),
+        below("  slowest answer", slowest[1], 5, "s"),
+    ]
+
+
+def answer(folder: Path, fault: Fault) -> tuple[str, float]:
+    """(what is wrong with the answer to a fault, seconds until it came)."""
+    with contextlib.chdir(folder):
+        fault.disk()
+    before = {path.name for path in folder.iterdir()}
+    asked = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in fault.argv}
+    kept = {name: value for name, value in tiny.TINY.items() if name not in asked}
+    begun = time.monotonic()
+    code = jobs.ended(jobs.start(folder, SIZE, *tiny.words(**kept), *fault.argv))
+    seconds, said = time.monotonic() - begun, (folder / "said").read_text()
+    lines = [line for line in said.splitlines() if line.startswith("minilte: error:")]
+    if code != 2 or len(lines) != 1 or "Traceback" in said or not all(word in lines[0] for word in fault.words):
+        return f"exit {code}, {len(lines)} lines, {jobs.last_words(folder)}", seconds
+    if many := jobs.left(folder):
+        return f"{many} processes left", seconds
+    new = {path.name for path in folder.iterdir()} - before - {"said"}
+    return f"left {', '.join(sorted(new))}" if new else "", seconds

@@ -1,0 +1,58 @@
+"""The same run on many numbers of ranks, and under a second MPI library: one result."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import tiny
+
+from reliability import jobs
+from reliability.rows import Row
+
+RANKS = (1, 2, 3, 4, 5, 8, 12)
+IMAGES = dict(data="fashion-mini", model="mlp", widths=(32,), heads=8, batch=64, rank=4, reset="ab")
+SECOND = (2, 5)  # ranks under the second library
+
+
+def measure(full: bool, seed: int) -> list[Row]:
+    """The row of this MPI library, and that of another one in the full form."""
+    first = row("distinct results over ranks " + ",".join(map(str, RANKS)), [(None, n) for n in RANKS], seed)
+    return [first, second(seed)] if full else [first]
+
+
+def second(seed: int) -> Row:
+    """The row of Open MPI, where there is one, against one process."""
+    what = "distinct results under Open MPI, ranks " + ",".join(map(str, SECOND))
+    if (mpirun := open_mpi()) is None:
+        return Row(what, "not installed", "1", None)
+    beside = Path(mpirun).parent / "python"
+    python = str(beside) if beside.exists() else sys.executable
+    options = ["--allow-run-as-root", "--oversubscribe", "-n"]
+    return row(what, [(None, 1), *(([mpirun, *options, str(n), python], n) for n in SECOND)], seed)
+
+
+def row(what: str, launches: list[tuple[list[str] | None, int]], seed: int) -> Row:
+    """How many results these launches of one run have."""
+    results, troubles = set(), []
+    with jobs.place() as place:
+        for at, (launcher, size) in enumerate(launches):
+            folder = place / str(at)
+            folder.mkdir()
+            argv = ["--out=run", *tiny.flags(**IMAGES, seed=seed)]
+            code = jobs.ended(jobs.start(folder, size, *argv, launcher=launcher))
+            results.add(jobs.outcome(folder / "run"))
+            if code != 0:
+                troubles.append(f"{size} ranks, seed {seed}: exit {code}, {jobs.last_words(folder)}")
+    return Row(what, str(len(results)), "1", len(results) == 1 and not troubles, notes=tuple(troubles))
+
+
+def open_mpi() -> str | None:
+    """The mpirun of Open MPI, if one is on PATH."""
+    for folder in os.environ["PATH"].split(os.pathsep):
+        for name in ("mpirun", "mpirun.openmpi"):
+            found = shutil.which(name, path=folder)
+            if found and "Open MPI" in subprocess.run([found, "--version"], capture_output=True, text=True).stdout:
+                return found
+    return None
