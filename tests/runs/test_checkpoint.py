@@ -84,7 +84,7 @@ def assert_same(a, b):
 @given(TREES, st.lists(TREES, max_size=3), st.integers(0, 10**9), st.floats(0, 1e9))
 def test_any_state_that_is_saved_and_loaded_is_the_same_bits(run, main, heads, step, seconds):
     workers = tuple(Worker(n, head) for n, head in enumerate(heads))
-    state = State(step, main, workers, {"seconds": seconds, "sent": 2**53 + 1})
+    state = State(step, main, workers, {"seconds": seconds, "sent": {"factors": 2**53 + 1}})
     got = load(checkpoint.save(run, state, CONFIG), state)
     shutil.rmtree(run / "ckpt")
     assert (got.step, got.facts) == (step, state.facts)
@@ -177,7 +177,7 @@ def test_a_state_cut_anywhere_is_refused(saved, length):
     path, state = saved
     file = path / "state.safetensors"
     file.write_bytes(file.read_bytes()[:length])
-    refused(path, state, "state.safetensors: damaged", f"delete {path} to use the one before")
+    refused(path, state, "state.safetensors: damaged", f"delete {path} to go on from step 0")
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "manifest.json"])
@@ -190,7 +190,7 @@ def test_a_missing_file_is_named(saved, name):
 @pytest.fixture(scope="session")
 def small(run):
     """A checkpoint of four numbers, which a test may damage if it mends it."""
-    state = State(3, {"W": np.arange(4.0)}, (), {"seconds": 1.5, "sent": 7})
+    state = State(3, {"W": np.arange(4.0)}, (), {"seconds": 1.5, "sent": {"factors": 7}})
     return checkpoint.save(run / "small", state, CONFIG), state
 
 
@@ -310,9 +310,9 @@ def test_with_the_newest_damaged_the_run_goes_on_from_the_one_before_once_it_is_
     whole, cut = tiny.begin(tmp_path / "whole"), tiny.begin(tmp_path / "cut")
     expected = tiny.go_on(whole)
     assert isinstance(tiny.go_on(cut, watch=tiny.stop_after(2)), job.Stopped)
-    newest = checkpoint.listed(cut)[-1]
+    older, newest = checkpoint.listed(cut)
     (newest / "state.safetensors").write_bytes(b"")
-    with pytest.raises(BadInput, match=f"delete {newest} to use the one before"):
+    with pytest.raises(BadInput, match=f"delete {newest} to go on from {older.name}, which is whole"):
         tiny.go_on(cut)
     shutil.rmtree(newest)
     assert tiny.go_on(cut)["weights_sha256"] == expected["weights_sha256"]
