@@ -123,6 +123,9 @@ CONFIGS = {
     "eval_every = true": "eval-every: expected a whole number, got True",
     'eval_every = "8"': "eval-every: expected a whole number, got '8'",
     bytes(range(256)): "config run.toml: not a TOML file",
+    "save_every = 0x"
+    + "f" * 9999: "save-every: expected a whole number of at most 1e+09, got a whole number too long to show",
+    "data" + ".a" * 9999 + " = 1": "config run.toml: not a TOML file (a name of 32 parts)",
 }
 GOOD = "".join(f"{i},{i % 3},{i % 2}\n" for i in range(8))
 TABLES = {
@@ -184,9 +187,9 @@ FAULTS = {
     ),
     "out a file": Fault(["--out=file"], ["out file: expected a folder, found a file"], write("file", "")),
     "out under a file": Fault(["--out=file/run"], ["out file/run: Not a directory"], write("file", "")),
-    "out with a line break": Fault(["--out=a\nb"], ["out a b: expected a folder"], write("a\nb", "")),
+    "out with a line break": Fault(["--out=a\nb"], [r"out 'a\nb': expected a folder"], write("a\nb", "")),
     "out in use": Fault(["--out=full"], ["out full: expected an empty or new", "--resume full"], full_folder),
-    "resume no run": Fault(["--resume=full"], ["full/config.json: No such file"], full_folder),
+    "resume no run": Fault(["--resume=full"], ["full/config.json: cannot be read: No such file"], full_folder),
     "init-from damaged": Fault(["--init-from=w"], ["w: not a whole .safetensors"], write("w", b"\0" * 9)),
     "init-from another": Fault(
         ["--init-from=w"], ["w: no tensor 'layer1.weight'"], lambda: save_file({"a": np.zeros(3)}, "w")

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pickle
 import select
 import shutil
 import signal
@@ -117,21 +116,29 @@ class MPIRank:
 
     def objects(self, mine) -> list:
         """Every rank's object, by rank."""
-        data = pickled(mine)
-        counts = self.allgather(np.array([data.size]).view(np.uint8), [8] * self.size).view(np.int64).tolist()
-        return unpickled(self.allgather(data, counts), counts)
+        data, counts = self._as_message(mine)
+        return self._as_objects(self.allgather(data, counts), counts)
 
     def to_root(self, mine) -> list | None:
         """Every rank's object on rank 0."""
-        data = pickled(mine)
-        counts = self.allgather(np.array([data.size]).view(np.uint8), [8] * self.size).view(np.int64).tolist()
+        data, counts = self._as_message(mine)
         everything = self.gather(data, counts)
-        return None if everything is None else unpickled(everything, counts)
+        return None if everything is None else self._as_objects(everything, counts)
 
     def abort(self, code: int) -> None:
         """End every rank of the job now."""
         time.sleep(0.05)  # or the line just written may be lost on its way through the launcher
         self.world.Abort(code)
+
+    def _as_message(self, mine) -> tuple[Array, list[int]]:
+        """An object as bytes, and how many each rank has. Only between ranks of this job, never from a file."""
+        data = np.frombuffer(self.MPI.pickle.dumps(mine), np.uint8)
+        sizes = self.allgather(np.array([data.size]).view(np.uint8), [8] * self.size)
+        return data, sizes.view(np.int64).tolist()
+
+    def _as_objects(self, everything: Array, counts: Sequence[int]) -> list:
+        """Every rank's object."""
+        return [self.MPI.pickle.loads(part) for part in np.split(everything, np.cumsum(counts)[:-1])]
 
     def _finish(self, request) -> None:
         """Wait for a collective, giving the core to whoever needs it; after a while with short sleeps.
@@ -148,16 +155,6 @@ class MPIRank:
                 self.eyes.beat()
                 if (waited := time.monotonic() - begun) > self.eyes.limit + STAGGER * self.rank:
                     raise RankLost(f"{self.eyes.silent(waited)}; the run stops here, go on with --resume")
-
-
-def pickled(mine) -> Array:
-    """An object as bytes, for other ranks of this job; nothing of the kind is ever read from a file."""
-    return np.frombuffer(pickle.dumps(mine), np.uint8)
-
-
-def unpickled(everything: Array, counts: Sequence[int]) -> list:
-    """Every rank's object."""
-    return [pickle.loads(part) for part in np.split(everything, np.cumsum(counts)[:-1])]
 
 
 STARTUP = 60.0  # seconds that all processes of a job may take to find each other

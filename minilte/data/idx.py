@@ -18,7 +18,7 @@ import numpy as np
 from minilte.core.errors import BadInput
 from minilte.core.types import Array
 from minilte.data.dataset import Dataset, checked
-from minilte.data.files import LIMIT, opened, reason, shown
+from minilte.data.files import LIMIT, encoded, opened, reason, shown, small_enough
 
 LABELS, IMAGES = 0x801, 0x803  # the last byte of a magic is the number of axes
 KINDS = {LABELS: "labels", IMAGES: "images"}
@@ -53,7 +53,7 @@ def paths(folder: str) -> list[str]:
     Raises BadInput naming the missing ones.
     """
     try:
-        present = set(os.listdir(folder))
+        present = set(os.listdir(os.fsdecode(encoded(folder))))
     except OSError as error:
         raise BadInput(f"{shown(folder)}: cannot be read: {reason(error)}") from error
     missing = [name for name in NAMES if not {name, f"{name}.gz"} & present]
@@ -70,7 +70,8 @@ def read_idx(path: str, magic: int) -> Array:
     with opened(path) as file:
         packed = file.peek(2)[:2] == b"\x1f\x8b"
         try:
-            return _parse(gzip.GzipFile(fileobj=file) if packed else file, magic, shown(path))
+            size = os.fstat(file.fileno()).st_size if packed else LIMIT
+            return _parse(gzip.GzipFile(fileobj=file) if packed else file, magic, shown(path), size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise BadInput(f"{shown(path)}: damaged gzip, fetch the file again: {reason(error)}") from error
 
@@ -85,7 +86,8 @@ def write_idx(path: str, values: Array) -> None:
         packed.write(head + values.astype(np.uint8, casting="safe").tobytes())
 
 
-def _parse(stream: BinaryIO, magic: int, name: str) -> Array:
+def _parse(stream: BinaryIO, magic: int, name: str, size: int) -> Array:
+    """The array in a stream that was packed into `size` bytes."""
     got = int.from_bytes(_take(stream, 4))
     if got != magic:
         raise BadInput(
@@ -99,6 +101,7 @@ def _parse(stream: BinaryIO, magic: int, name: str) -> Array:
     declared = math.prod(shape)
     if not 0 < declared <= LIMIT:
         raise BadInput(f"{name}: declares shape {shape}, {declared} bytes, expected 1 to {LIMIT}")
+    small_enough(declared, size, name)
     data = _take(stream, declared + 1)  # at the true end this also makes gzip compare its checksum
     if len(data) != declared:
         got = "more" if len(data) > declared else len(data)

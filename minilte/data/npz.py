@@ -7,6 +7,8 @@ objects (pickles) are refused unread.
 
 import io
 import math
+import os
+import warnings
 import zipfile
 from typing import BinaryIO
 
@@ -14,9 +16,10 @@ import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Array
-from minilte.data.files import LIMIT, opened, reason, shown
+from minilte.data.files import LIMIT, opened, reason, shown, small_enough
 
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes; lzma may ask for undeclared memory
+AXES = 64  # more no array of NumPy has
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -37,6 +40,7 @@ def _unpacked(stream: BinaryIO, where: str, choices: tuple[set[str], ...]) -> di
         with zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
             _admit(members, where, choices)
+            small_enough(sum(m.file_size for m in members), os.fstat(stream.fileno()).st_size, where)
             # read(n): without a number, zipfile unpacks up to 2 GiB of a member that declares less
             return {_name(m): archive.open(m).read(m.file_size) for m in members}
     except (BadInput, OSError):
@@ -66,7 +70,8 @@ def _array(data: bytes, where: str) -> Array:
     """The array of one .npy file."""
     head = io.BytesIO(data)
     try:
-        shape, fortran, dtype = HEADERS[np.lib.format.read_magic(head)](head)
+        with warnings.catch_warnings(action="ignore"):  # of Python 2, of odd escapes: read or refused, all the same
+            shape, fortran, dtype = HEADERS[np.lib.format.read_magic(head)](head)
     except Exception as error:  # NumPy lets through what ast, tokenize and its own dtype parser raise
         raise BadInput(f"{where} has a header that NumPy cannot read: save it again with np.savez") from error
     if dtype.kind not in "biuf":
@@ -77,4 +82,6 @@ def _array(data: bytes, where: str) -> Array:
             f"{where} has {len(data) - start} bytes of data, its header claims shape {shape} of"
             f" {dtype.name}: expected the same, and not none"
         )
+    if len(shape) > AXES or bool in map(type, shape):
+        raise BadInput(f"{where} has shape {shape!r:.60}, expected at most {AXES} whole numbers")
     return np.frombuffer(data, dtype, offset=start).reshape(shape, order="F" if fortran else "C")

@@ -10,12 +10,13 @@ from minilte.core import models
 from minilte.core.errors import BadInput
 from minilte.core.types import Array, Weights
 from minilte.data.dataset import Dataset, Scaling, unscaled
+from minilte.data.files import shown
 from minilte.runs import folder
 from minilte.runs.build import all_widths, make_net
-from minilte.runs.config import Config
+from minilte.runs.config import MOST, Config, brief
 from minilte.runs.machine import one_blas_thread
 from minilte.runs.session import Record, advance, dense_weights, first_state, open_session, read_records
-from minilte.runs.weights import fitted, read_tensors
+from minilte.runs.weights import fitted, read_tensors, room
 
 
 def rounds(config: Config, data: Dataset | None = None) -> Iterator[Record]:
@@ -75,19 +76,32 @@ def fit(config: Config, data: Dataset | None = None) -> Result:
 def load(run: str | Path) -> Result:
     """The result of a finished run, from its folder. Raises BadInput naming the file that is missing or wrong."""
     path = Path(run)
-    config, summary, file = (
-        folder.read_settings(path),
-        folder.read_json(path / "summary.json"),
-        path / "final.safetensors",
-    )
-    try:
-        inputs, outputs, classes = (summary[name] for name in ("inputs", "outputs", "classes"))
-        stored = read_tensors(file)
-        scaling = Scaling(stored["input.mean"], stored["input.deviation"])
-    except KeyError as missing:
-        raise BadInput(
-            f"{path}: no {missing} in summary.json or {file.name}; expected a run of this minilte"
-        ) from None
+    config, file = folder.read_settings(path), path / "final.safetensors"
+    inputs, outputs, classes = read_sizes(path / "summary.json")
     net = make_net(config, inputs, outputs, classes)
-    like = models.init_weights(net, all_widths(config, inputs, outputs), config.seed, config.dtype, config.bias)
-    return Result(config, net, fitted(stored, like, file), scaling, read_records(path / "metrics.jsonl"))
+    like = models.blank_weights(net, all_widths(config, inputs, outputs), config.dtype, config.bias)
+    stored = read_tensors(file, room(like))
+    weights, scaling = fitted(stored, like, shown(file)), read_scaling(stored, inputs, shown(file))
+    return Result(config, net, weights, scaling, read_records(path / "metrics.jsonl"))
+
+
+def read_sizes(file: Path) -> tuple[int, int, int | None]:
+    """(inputs, outputs, classes) in the summary of a run. Raises BadInput."""
+    summary = folder.read_json(file)
+    for name in ("inputs", "outputs", "classes"):
+        value = summary.get(name, "nothing")
+        if not (type(value) is int and 0 < value <= MOST or (name, value) == ("classes", None)):
+            raise BadInput(f"{shown(file)}: {name} is {brief(value)}; expected a whole number of 1 to {MOST:g}")
+    return summary["inputs"], summary["outputs"], summary["classes"]
+
+
+def read_scaling(stored: dict[str, Array], inputs: int, where: str) -> Scaling:
+    """How the inputs of a run were scaled. Raises BadInput."""
+    for name in (names := [f"input.{field}" for field in Scaling._fields]):
+        got = stored.get(name, np.empty(0))
+        if got.shape != (inputs,) or got.dtype != np.float64 or np.isnan(got).any():
+            raise BadInput(
+                f"{where}: {name} is {got.dtype}{got.shape}, expected float64({inputs},) without NaN,"
+                " as a run of this minilte has it"
+            )
+    return Scaling(*(stored[name] for name in names))

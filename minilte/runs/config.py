@@ -230,8 +230,16 @@ def typed(value, kind: type):
     """The value as `kind`: an int passes for a float, and nothing else passes for anything. Raises ValueError."""
     fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
     if not fits or (kind is float and not abs(value) <= sys.float_info.max):  # false for NaN too
-        raise ValueError(f"expected {WORDS[kind]}, got {value!r:.60}")
+        raise ValueError(f"expected {WORDS[kind]}, got {brief(value)}")
     return kind(value)
+
+
+def brief(value) -> str:
+    """The value as an error shows it: at most 60 letters."""
+    try:
+        return f"{value!r:.60}"
+    except (ValueError, RecursionError):  # a number of 5,000 digits, a list in a list in a list …
+        return f"{WORDS.get(type(value), type(value).__name__)} too long to show"
 
 
 BOUNDS = {
@@ -245,7 +253,7 @@ BOUNDS = {
 def check_bounds(value, bounds) -> None:
     """Raises ValueError, naming the bound, when the value is outside."""
     if "choices" in bounds and value not in bounds["choices"]:
-        raise ValueError(f"expected one of {', '.join(bounds['choices'])}, got {value!r:.60}")
+        raise ValueError(f"expected one of {', '.join(bounds['choices'])}, got {brief(value)}")
     for name, (words, holds) in BOUNDS.items():
         if name in bounds and not holds(value, bounds[name]):
-            raise ValueError(f"expected {WORDS[type(value)]} {words} {bounds[name]:g}, got {value!r:.60}")
+            raise ValueError(f"expected {WORDS[type(value)]} {words} {bounds[name]:g}, got {brief(value)}")

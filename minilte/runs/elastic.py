@@ -39,7 +39,8 @@ def with_heads(config: Config, heads: int) -> Config:
 
 def saved_heads(path: Path) -> int:
     """The heads of the run that wrote a checkpoint. Raises BadInput."""
-    heads = checkpoint.read_manifest(path)["config"].get("heads")
+    with checkpoint.remedy(path):
+        heads = checkpoint.read_manifest(path)["config"].get("heads")
     if type(heads) is not int or not 1 <= heads <= 100_000:
         raise BadInput(
             f"{path}: made with heads {heads!r:.40}, which is no number of heads; restore another checkpoint"

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 
 from minilte.core.errors import BadInput
-from minilte.data.files import opened, reason
+from minilte.data.files import TEXT, content, reason, shown
 from minilte.runs.config import flag_name, item_type
 
 
@@ -32,7 +32,7 @@ def parser(prog: str, summary: str, *classes) -> argparse.ArgumentParser:
 
 def refuse(message: str):
     """argparse's complaint as the library's own error."""
-    raise BadInput(message.removeprefix("argument "))
+    raise BadInput(shown(message.removeprefix("argument ")))
 
 
 def add_flag(made: argparse.ArgumentParser, knob: dataclasses.Field) -> None:
@@ -75,7 +75,7 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> dict:
             continue
         name = word.split("=")[0]
         if name not in known:
-            raise BadInput(f"{name}: unknown option{nearest(name, known)}; --help lists all")
+            raise BadInput(f"{shown(name)}: unknown option{nearest(name, known)}; --help lists all")
         if (bare := name.replace("--no-", "--") if name.replace("--no-", "--") in known else name) in seen:
             raise BadInput(f"{bare}: given twice; give it once")
         seen.add(bare)
@@ -88,20 +88,27 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f", did you mean {close[0]}?" if close else ""
 
 
+PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+# a.b.c and so on; over a name of 500,000 parts tomllib would think for hours
+DEEP = re.compile(rf"(?<![\w-]){PART}(?:[ \t]*\.[ \t]*{PART}){{31}}")
+
+
 def read_toml(path: str, cls) -> dict:
     """A TOML file as values of `cls`, by field name (hyphens or underscores). Raises BadInput naming file and key."""
     try:
-        with opened(path) as stream:
-            table = tomllib.load(stream)
+        text = content(path, TEXT).decode()
+        if DEEP.search(text):
+            raise ValueError("a name of 32 parts")
+        table = tomllib.loads(text)
     except BadInput as trouble:
         raise BadInput(f"config {trouble}; give a readable TOML file") from None
     except (ValueError, RecursionError) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
-        raise BadInput(f"config {path}: not a TOML file ({reason(trouble)})") from None
+        raise BadInput(f"config {shown(path)}: not a TOML file ({reason(trouble)})") from None
     known, values = {knob.name for knob in dataclasses.fields(cls)}, {}
     for key, value in table.items():
         if (name := key.replace("-", "_")) not in known:
-            raise BadInput(f"config {path}: unknown key {key!r}{nearest(name, known)}")
+            raise BadInput(f"config {shown(path)}: unknown key {key!r:.60}{nearest(name, known)}")
         if name in values:
-            raise BadInput(f"config {path}: {key!r} is given twice, with a hyphen and with an underscore")
+            raise BadInput(f"config {shown(path)}: {key!r} is given twice, with a hyphen and with an underscore")
         values[name] = value
     return values

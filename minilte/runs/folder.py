@@ -1,5 +1,7 @@
 """The run folder: every write is atomic, so what is there is whole."""
 
+import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -7,38 +9,50 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from minilte.core.errors import BadInput, DiskTrouble
-from minilte.data.files import reason
-from minilte.runs.config import Config
+from minilte.data.files import TEXT, content, encoded, opened, reason, shown
+from minilte.runs.config import Config, brief
 
 PATIENCE = 2.0  # seconds; when mpirun is back from a job that was killed, its ranks may still be on their way out
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEMPORARY = ".tmp"  # the end of the name of what is still being written
 
 
 def create(path: Path) -> Path:
     """A new or empty folder; what a start that was killed left behind does not count. Raises BadInput."""
+    where = f"out {shown(path)}"
+    try:
+        encoded(path)
+    except BadInput as trouble:
+        raise BadInput(f"out {trouble}; name another") from None
     try:
         if path.exists() and not path.is_dir():
-            raise BadInput(f"out {path}: expected a folder, found a file")
+            raise BadInput(f"{where}: expected a folder, found a file")
         path.mkdir(parents=True, exist_ok=True)
         if any(found.suffix != TEMPORARY for found in path.iterdir()):
-            raise BadInput(f"out {path}: expected an empty or new folder; name another, or --resume {path}")
+            raise BadInput(f"{where}: expected an empty or new folder; name another, or --resume {shown(path)}")
     except OSError as trouble:
-        raise BadInput(f"out {path}: {trouble.strerror or trouble}; name a folder that can be written") from None
+        raise BadInput(f"{where}: {reason(trouble)}; name a folder that can be written") from None
     if not os.access(path, os.W_OK):
-        raise BadInput(f"out {path}: the folder cannot be written; name another")
+        raise BadInput(f"{where}: the folder cannot be written; name another")
     return path
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """The folder for this process alone inside the `with`. Raises BadInput after `PATIENCE`."""
-    handle, deadline = os.open(path, os.O_RDONLY), time.monotonic() + PATIENCE
+    try:
+        handle, deadline = os.open(path, os.O_RDONLY), time.monotonic() + PATIENCE
+    except OSError as trouble:
+        raise BadInput(f"{shown(path)}: {reason(trouble)}; expected the folder of a run") from None
     try:
         while not locked(handle):
             if time.monotonic() > deadline:
-                raise BadInput(f"{path}: another process is running it; stop that one first, or name another folder")
+                raise BadInput(
+                    f"{shown(path)}: another process is running it; stop that one first, or name another folder"
+                )
             time.sleep(0.02)
         yield
     finally:
@@ -59,7 +73,8 @@ def write(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + TEMPORARY)
     with writing(path):
         try:
-            with open(temporary, "wb") as file:
+            temporary.unlink(missing_ok=True)  # left by a kill; a link there would lead the bytes elsewhere
+            with open(temporary, "xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -76,7 +91,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as trouble:
-        raise DiskTrouble(f"cannot write {path}: {reason(trouble)}; free space, then --resume") from None
+        remedy = "free space" if trouble.errno in NO_ROOM else "mend that"
+        raise DiskTrouble(f"cannot write {shown(path)}: {reason(trouble)}; {remedy}, then --resume") from None
 
 
 def settle(path: Path) -> None:
@@ -91,11 +107,25 @@ def settle(path: Path) -> None:
 def read_settings(path: Path) -> Config:
     """The settings that a run folder was created with. Raises BadInput."""
     if not path.is_dir():
-        raise BadInput(f"{path}: no such folder; give the folder of a run")
-    try:
-        return Config(**read_json(path / "config.json"))
-    except TypeError as trouble:  # a name that is no setting
-        raise BadInput(f"{path}/config.json: {trouble}; expected the settings that minilte wrote") from None
+        raise BadInput(f"{shown(path)}: no such folder; give the folder of a run")
+    refuse_links(path)
+    values, known = read_json(path / "config.json"), {setting.name for setting in dataclasses.fields(Config)}
+    if unknown := [name for name in values if name not in known]:
+        raise BadInput(
+            f"{shown(path / 'config.json')}: unknown key {brief(unknown[0])}; expected the settings that minilte wrote"
+        )
+    return Config(**values)
+
+
+def refuse_links(path: Path) -> None:
+    """Raises BadInput for a link that leads out of the folder: a run reads and writes only what is its own."""
+    root = path.resolve()
+    for place, folders, files in os.walk(path):
+        for found in (Path(place, name) for name in (*folders, *files)):
+            if found.is_symlink() and not Path(os.path.realpath(found)).is_relative_to(root):
+                raise BadInput(
+                    f"{shown(found)}: a link that leads out of the run folder; put what it names in its place"
+                )
 
 
 def write_json(path: Path, value) -> None:
@@ -106,15 +136,16 @@ def write_json(path: Path, value) -> None:
 def read_json(path: Path) -> dict:
     """The JSON object in a file. Raises BadInput naming it; a doubled key and NaN are refused."""
     try:
-        return parsed(path.read_bytes(), str(path))
-    except OSError as trouble:
-        raise BadInput(f"{path}: {reason(trouble)}; expected a run folder of minilte") from None
+        text = content(path, TEXT)
+    except BadInput as trouble:
+        raise BadInput(f"{trouble}; expected a run folder of minilte") from None
+    return parsed(text, shown(path))
 
 
-def parsed(content: bytes, where: str) -> dict:
+def parsed(text: bytes, where: str) -> dict:
     """The JSON object that is written there. Raises BadInput."""
     try:
-        value = json.loads(content.decode(), object_pairs_hook=once, parse_constant=no_constant)
+        value = json.loads(text.decode(), object_pairs_hook=once, parse_constant=no_constant)
         if not isinstance(value, dict):
             raise ValueError("no object")
         return value
@@ -144,8 +175,22 @@ def read_lines(path: Path) -> list[dict]:
     """The whole lines of a log; a last line cut short by a crash is dropped. Raises BadInput naming file and line."""
     if not path.exists():
         return []
-    whole = path.read_bytes().split(b"\n")[:-1]
-    return [parsed(line, f"{path} line {number}") for number, line in enumerate(whole, 1)]
+    with opened(path) as stream:
+        return [
+            parsed(line, f"{shown(path)} line {number}")
+            for number, line in enumerate(lines(stream), 1)
+            if line[-1:] == b"\n"
+        ]
+
+
+def lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a log, none held longer than it is looked at. Raises BadInput at one that no record can be."""
+    while line := stream.readline(TEXT):
+        if len(line) == TEXT:
+            raise BadInput(
+                f"{shown(stream.name)}: a line of more than {TEXT} bytes, expected a record that minilte wrote"
+            )
+        yield line
 
 
 def write_lines(path: Path, values: Iterable[dict]) -> None:

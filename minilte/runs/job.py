@@ -169,6 +169,8 @@ def latest(path: Path, session: Session, watch: Watch = SILENT) -> State:
     comm = session.comm
     load = lambda one: loaded(one, session)  # noqa: E731
     state = newest_good(found, load, watch) if watch.latest_good else load(found[-1])
+    if state is None:
+        return first
     main = first.main if comm.rank and has_master(session.config) else state.main
     return state._replace(main=main, heads=state.heads[comm.mine.start : comm.mine.stop])
 
@@ -184,15 +186,14 @@ def loaded(path: Path, session: Session) -> State:
     return elastic.resized(state, method, heads)
 
 
-def newest_good(found: list[Path], load: Callable[[Path], State], watch: Watch) -> State:
-    """The newest checkpoint that can be read; says of each newer one what is wrong with it. Raises BadInput."""
+def newest_good(found: list[Path], load: Callable[[Path], State], watch: Watch) -> State | None:
+    """The newest checkpoint that can be read, or None; says of each newer one what is wrong with it."""
     for one in reversed(found):
         try:
             return load(one)
         except BadInput as trouble:
-            if one == found[0]:
-                raise
-            watch.say(f"warning: {trouble}; going on from the one before")
+            watch.say(f"warning: {trouble}")
+    return None
 
 
 def set_aside(path: Path, step: int) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minilte.runs.config import brief
+
 
 @functools.cache
 def _controller():
@@ -78,4 +80,9 @@ SAME_BITS = ("numpy", "blas", "kernel", "blas_threads", "machine")  # the ranks 
 
 def changed(before: dict, now: dict) -> list[str]:
     """What differs between two fingerprints and may change the bits, as "numpy 2.3.1 -> 2.4.0"."""
-    return [f"{key} {before.get(key)} -> {now[key]}" for key in SAME_BITS if before.get(key) != now[key]]
+    return [f"{key} {plain(before.get(key))} -> {now[key]}" for key in SAME_BITS if before.get(key) != now[key]]
+
+
+def plain(value) -> str:
+    """What a file of another machine says, at most 60 letters on one line."""
+    return value[:60] if isinstance(value, str) and value.isprintable() else brief(value)

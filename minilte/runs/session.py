@@ -14,6 +14,7 @@ from minilte.core import lte, models
 from minilte.core.errors import BadInput, Diverged
 from minilte.core.types import Head, Round, Tree, Weights
 from minilte.data.dataset import Dataset
+from minilte.data.files import shown
 from minilte.runs import folder
 from minilte.runs.build import Parts, build
 from minilte.runs.checkpoint import State
@@ -188,8 +189,24 @@ def read_records(log: Path) -> list[Record]:
     """The records in the metrics of a run. Raises BadInput naming file and line."""
     records = []
     for number, line in enumerate(folder.read_lines(log), 1):
-        try:
-            records.append(Record(**line))
-        except TypeError as trouble:  # a field is missing, or not one of ours
-            raise BadInput(f"{log} line {number}: not a record that minilte wrote ({trouble})") from None
+        if not (
+            set(line) <= set(Record._fields) and all(name in line and fits(line[name]) for name, fits in LINE.items())
+        ):
+            raise BadInput(
+                f"{shown(log)} line {number}: not a record that minilte wrote; restore it, or delete that line"
+            )
+        records.append(Record(**line))
     return records
+
+
+def number(value) -> bool:
+    """Is it a finite number of at least 0?"""
+    return type(value) in (int, float) and 0 <= value < math.inf
+
+
+LINE = {  # what a line of the metrics must hold
+    "step": lambda value: type(value) is int and value >= 0,
+    "samples": lambda value: type(value) is int and value >= 0,
+    "seconds": number,
+    "losses": lambda value: isinstance(value, list) and all(one is None or number(one) for one in value),
+}

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.types import Array, Weights
-from minilte.data.files import opened, reason
+from minilte.data.files import LIMIT, content, reason, shown
 from minilte.runs import folder
+from minilte.runs.config import brief
 
 FIELDS = {"W": "weight", "c": "bias", "g": "weight"}  # a norm's gain is its weight
 
@@ -39,26 +41,30 @@ def write_weights(path: Path, weights: Weights, extra: dict[str, Array] | None =
     folder.write(path, save({name: np.ascontiguousarray(array) for name, array in named.items()}))
 
 
-def read_tensors(path: str | Path) -> dict[str, Array]:
-    """All tensors of a .safetensors file. Raises BadInput naming it."""
-    with opened(path) as stream:
-        return unpacked(stream.read(), path)
+def room(like: Weights) -> int:
+    """The most bytes that a file of such weights can have: everything in float64, its scaling, names."""
+    return 24 * tree.size(like) + 2**24
 
 
-def unpacked(content: bytes, where: str | Path) -> dict[str, Array]:
+def read_tensors(path: str | Path, most: int = LIMIT) -> dict[str, Array]:
+    """All tensors of a .safetensors file of at most that many bytes. Raises BadInput naming it."""
+    return unpacked(content(path, most), shown(path))
+
+
+def unpacked(data: bytes, where: str | Path) -> dict[str, Array]:
     """All tensors in the bytes of a .safetensors file. Raises BadInput."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
-        return load(content)
+        return load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as trouble:
         raise BadInput(f"{where}: not a whole .safetensors file ({reason(trouble)})") from None
 
 
 def read_weights(path: str | Path, like: Weights) -> Weights:
     """Weights from a file, in the shapes and the dtype of `like`. Raises BadInput naming file and tensor."""
-    return fitted(read_tensors(path), like, path)
+    return fitted(read_tensors(path, room(like)), like, shown(path))
 
 
 def fitted(stored: dict[str, Array], like: Weights, where: str | Path) -> Weights:
@@ -66,11 +72,11 @@ def fitted(stored: dict[str, Array], like: Weights, where: str | Path) -> Weight
     wanted = tensors(like)
     for name, array in wanted.items():
         if name not in stored:
-            raise BadInput(f"{where}: no tensor {name!r}; it holds {', '.join(stored) or 'none'}")
+            raise BadInput(f"{where}: no tensor {name!r}; it holds {list(stored)!r:.200}")
         if stored[name].shape != array.shape:
             raise BadInput(f"{where}: {name} has shape {stored[name].shape}, expected {array.shape}")
     if unknown := [name for name in stored if name not in wanted and not name.startswith("input.")]:
-        raise BadInput(f"{where}: tensor {unknown[0]!r} belongs to no layer of this network")
+        raise BadInput(f"{where}: tensor {brief(unknown[0])} belongs to no layer of this network")
     cast = {name: finite(stored[name], array.dtype, f"{where}: {name}") for name, array in wanted.items()}
 
     def take(name, layer):

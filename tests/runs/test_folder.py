@@ -138,7 +138,7 @@ def test_a_number_that_is_none_is_never_written(file):
 
 
 def test_a_missing_file_is_named_and_a_missing_log_is_empty(tmp_path):
-    with pytest.raises(BadInput, match="none.json: No such file or directory; expected a run folder"):
+    with pytest.raises(BadInput, match="none.json: cannot be read: No such file or directory; expected a run folder"):
         folder.read_json(tmp_path / "none.json")
     assert folder.read_lines(tmp_path / "none.jsonl") == []
 
@@ -188,7 +188,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         ('{"lrr": 1}', "config.json: .*lrr"),
         ('{"bias": 1}', "bias: expected true or false"),
         ("[1]", "config.json: not the JSON"),
-        (None, "config.json: No such file"),
+        (None, "config.json: cannot be read: No such file"),
     ],
 )
 def test_settings_that_are_none_are_refused(tmp_path, content, message):

@@ -171,7 +171,7 @@ def test_a_folder_in_use_is_refused_on_every_rank(tmp_path):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(BadInput, match="nowhere: no such folder"):
         job.settings(tmp_path / "nowhere", Solo())
-    with pytest.raises(BadInput, match="config.json: No such file"):
+    with pytest.raises(BadInput, match="config.json: cannot be read: No such file"):
         job.settings(tmp_path, Solo())
 
 
