@@ -26,6 +26,8 @@ def run(body: Callable, argv: Sequence[str], transport=None) -> int:
     Ends in one of two ways. Agreed: all ranks raise the same MinilteError, rank 0 prints it, all leave. Abort:
     something happened on one rank only; it prints its line and ends the job.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)  # until a run has something to save
     try:
         transport = transport or connect()
     except MinilteError as error:  # before the ranks can meet, each finds the same
@@ -48,7 +50,7 @@ def connect():
     from minilte.comm.solo import Solo
 
     transport = mpi.connect()
-    if transport is None:
+    if transport is None and mpi.launched():
         say("note: no MPI library found: all heads run in this process")
     return transport if transport and transport.size > 1 else Solo()
 
@@ -88,6 +90,13 @@ def first_of_job() -> bool:
     """Is this process rank 0, as far as a launcher says? For --help, which must not touch MPI."""
     told = (os.environ[name] for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if name in os.environ)
     return next(told, "0") == "0"
+
+
+def leave(number: int, _) -> None:
+    """The end of a process that has nothing to save yet."""
+    if first_of_job():
+        os.write(2, b"minilte: error: interrupted before the first step\n")
+    os._exit(128 + number)
 
 
 def catch_signals() -> Callable[[], int]:

@@ -20,6 +20,14 @@ from minilte.core.types import Array
 LAUNCHERS = {"PMI_SIZE": "mpirun", "OMPI_COMM_WORLD_SIZE": "Open MPI's mpirun", "SLURM_STEP_NUM_TASKS": "srun"}
 
 
+MARKS = ("PMI", "OMPI_", "PRTE_", "HYDRA_", "HYDI_", "MPI_", "I_MPI_", "MV2_", "PALS_", "SLURM_STEP", "SLURM_PROCID")
+
+
+def launched() -> bool:
+    """Did any launcher of MPI jobs start this process? Their variables begin with one of `MARKS`."""
+    return any(name.startswith(MARKS) for name in os.environ)
+
+
 def promised() -> tuple[int, str]:
     """(ranks that a launcher says it started, its name); (1, "") without a launcher."""
     told = [(int(os.environ[name]), who) for name, who in LAUNCHERS.items() if os.environ.get(name, "").isdigit()]
@@ -27,13 +35,16 @@ def promised() -> tuple[int, str]:
 
 
 def connect():
-    """The transport of the job this process belongs to, or None where no MPI library is found and none is needed.
+    """The transport of the job this process belongs to, or None where no launcher started it, or no library is needed.
 
     Raises BadInput when a launcher started several processes that cannot see each other.
     """
     ranks, launcher = promised()
+    if not launched():  # a process of its own: MPI would only leave its files in /dev/shm after a kill -9
+        return None
     if ranks > (os.cpu_count() or 1):
         os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")  # idle ranks must not eat the cores of busy ones
+    refuse_full_memory(ranks)
     try:
         with startup_limit(ranks):
             from mpi4py import MPI
@@ -51,6 +62,24 @@ def connect():
             "mpirun (under srun: --mpi=pmi2 or pmix)"
         )
     return MPIRank(MPI)
+
+
+SHARED = Path("/dev/shm")  # where MPI libraries keep what the ranks of one machine share
+NEED = 4e6  # bytes of it that a rank takes, at most
+
+
+def refuse_full_memory(ranks: int, place: Path = SHARED) -> None:
+    """Raises BadInput where too little shared memory is left: MPI itself would end with a bus error.
+
+    Every job that is killed leaves about 1 MB a rank there.
+    """
+    if not place.is_dir() or (free := shutil.disk_usage(place).free) >= ranks * NEED:
+        return
+    left = len(list(place.iterdir()))
+    raise BadInput(
+        f"{place}: {free / 1e6:.0f} MB are free, {ranks} ranks need up to {ranks * NEED / 1e6:.0f}; it holds {left} files, "
+        "among them what killed MPI jobs left: remove those of jobs that are gone"
+    )
 
 
 def job(ranks: int, module: str) -> list[str]:

@@ -273,3 +273,29 @@ def test_a_job_whose_processes_do_not_all_come_ends(tmp_path):
     done = subprocess.run(launch, capture_output=True, text=True, env=ENV, timeout=60)
     assert done.returncode != 0 and time.monotonic() - begun < 6
     assert "minilte: error: MPI: not all 2 processes of the job came within 1 s" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_before_the_first_step_is_no_bad_input_and_leaves_nothing(number, place):
+    slow = "import time\nfrom minilte.runs import job\njob.opened = lambda *_: time.sleep(20)\n" + PLAIN
+    process = start(2, "--out=run", program=("-c", slow))
+    time.sleep(1.5)  # seconds; past MPI's own start
+    process.send_signal(number)
+    begun = time.monotonic()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode in (128 + number, number) and time.monotonic() - begun < 2
+    assert err.count("minilte: error: interrupted before the first step") == 1 and "Traceback" not in err
+    assert list(place.iterdir()) == []
+
+
+def test_a_process_that_no_launcher_started_leaves_mpi_alone(monkeypatch):
+    for name in [name for name in ENV if name.startswith(("PMI", "SLURM", "OMPI", "MPI", "HYD"))]:
+        monkeypatch.delitem(ENV, name)
+    program = (
+        "-c",
+        PLAIN.replace(
+            "sys.exit(train.main(sys.argv[1:]))", "train.main(sys.argv[1:]); sys.exit('mpi4py.MPI' in sys.modules)"
+        ),
+    )
+    code, _, errors = run(None, "--out=run", "--quiet", program=program)
+    assert (code, errors) == (0, [])
