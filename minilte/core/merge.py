@@ -56,7 +56,7 @@ def by_everyone(comm: Comm, main: Main, heads: Sequence[Head], step: int, parts:
     return combined(main, sent, parts, comm.each), losses
 
 
-TRUSTING = Guard(lambda heads: None, lambda sent, main, scales: (sent, None), lambda task, head, *_: head)
+TRUSTING = Guard(lambda heads: None, lambda sent, *_: (sent, None), lambda task, head, *_: head)
 ALLGATHER = Topology(lambda comm, main, step: main, by_everyone, lambda main: main, lambda factors: factors)
 
 
@@ -67,7 +67,7 @@ def contributions(heads: Sequence[Head]) -> list[Sent]:
 
 def combined(main: Main, sent: Sequence[Sent], parts: Merging, each: Callable = map) -> Main:
     """The main state after a merge of all heads by the method's rule; V_n becomes what head n sent."""
-    sent, trust = parts.guard.check(sent, main, parts.scales)
+    sent, trust = parts.guard.check(sent, main, parts.scales, each)
     weights, state = parts.rule.merge(main.rule, main.weights, sent, main.then, parts.scales, parts.w, each)
     return Main(weights, tuple(head.factors for head in sent) if parts.keep else None, state, trust)
 

@@ -93,9 +93,7 @@ class Guard(NamedTuple):
     """What is done about heads that are not sound."""
 
     begin: Callable[[int], Array | None]  # N -> trust before the first merge
-    check: Callable[
-        ..., tuple[Sequence[Sent], Array | None]
-    ]  # (sent, main, scales) -> what counts of each head, trust
+    check: Callable[..., tuple[Sequence[Sent], Array | None]]  # (sent, main, scales, each) -> what counts, trust
     recover: Callable[..., Head]  # (task, head, trust, factors as sent, fresh factors) -> the head, to go on
 
 

@@ -12,7 +12,7 @@ The head goes on from what was merged of it, with fresh optimizer state.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from minilte.core import tree
 from minilte.core.errors import Diverged
 from minilte.core.head import replica_of
 from minilte.core.layers import change
-from minilte.core.types import Adapter, Adapters, Guard, Head, Main, Sent, Task
+from minilte.core.types import Adapter, Adapters, Guard, Head, Main, Sent, Task, Tree
 
 POLICIES = ("stop", "skip", "clip")
 FACTOR = 3.0  # times the median
@@ -30,9 +30,9 @@ HALVINGS = 40  # of the part of its way that a head is clipped to
 def guard(policy: str, agreed: bool = True) -> Guard:
     """The guard of a policy. `agreed`: every rank looks at the same heads, so all of them raise together."""
 
-    def check(sent: Sequence[Sent], main: Main, scales):
+    def check(sent: Sequence[Sent], main: Main, scales, each: Callable = map):
         then = main.then or [None] * len(sent)
-        trust = trusted(sent, then, scales, policy)
+        trust = trusted(sent, then, scales, policy, each)
         if not trust.any() or (policy == "stop" and not trust.all()):
             trouble = Diverged(
                 f"head {int(np.argmin(trust))}: its factors are no longer finite; lower --lr, or set --clip or --bad-heads skip"
@@ -47,9 +47,15 @@ def guard(policy: str, agreed: bool = True) -> Guard:
     return Guard(np.ones, check, recover)
 
 
-def trusted(sent: Sequence[Sent], then, scales, policy: str) -> np.ndarray:
+def trusted(sent: Sequence[Sent], then, scales, policy: str, each: Callable = map) -> np.ndarray:
     """(N,): how much of its way each head is trusted with, 1 for a sound one and 0 for one that is left out."""
-    moved = [distance(one.factors, V, s) if finite(one) else math.inf for one, V, s in zip(sent, then, scales)]
+
+    def far_away(n):
+        if policy == "stop":  # how far does not matter
+            return 0.0 if finite(sent[n]) else math.inf
+        return distance(sent[n].factors, then[n], scales[n]) if finite(sent[n].replicas) else math.inf
+
+    moved = list(each(far_away, range(len(sent))))
     limit = FACTOR * sorted(moved)[(len(moved) - 1) // 2]  # of two heads the nearer one counts
     far = [math.isfinite(size) and size > limit for size in moved]
     trust = np.array([float(math.isfinite(size)) for size in moved])
@@ -58,19 +64,21 @@ def trusted(sent: Sequence[Sent], then, scales, policy: str) -> np.ndarray:
     return trust
 
 
-def finite(one: Sent) -> bool:
-    """Is every number of a contribution finite?"""
-    return all(np.isfinite(leaf).all() for leaf in tree.leaves(one))
+def finite(numbers: Tree) -> bool:
+    """Is every number finite?"""
+    return all(np.isfinite(leaf).all() for leaf in tree.leaves(numbers))
 
 
 def distance(now: Adapters, then: Adapters | None, scales: dict[str, float]) -> float:
-    """How far a head moved since the last merge: |s (B A - V)|_F over all layers, from the factors alone."""
+    """How far a head moved since the last merge: |s (B A - V)|_F over all layers, from the factors alone.
+
+    |B A|^2 = sum of (B^T B) * (A A^T), two r x r matrices. Infinite where a factor is not finite, or too large to square.
+    """
     total = 0.0
     for name, pair in now.items():
-        moved = pair if then is None else change(pair, then[name])
-        A, B = (np.asarray(factor, np.float64) for factor in moved)
-        total += scales[name] ** 2 * max(0.0, float(np.sum((B.T @ B) * (A @ A.T))))
-    return math.sqrt(total)
+        A, B = pair if then is None else change(pair, then[name])
+        total += scales[name] ** 2 * float(np.sum((B.T @ B).astype(np.float64) * (A @ A.T)))
+    return math.sqrt(max(0.0, total)) if math.isfinite(total) else math.inf
 
 
 def part_within(limit: float, now: Adapters, then: Adapters | None, scales: dict[str, float]) -> float:

@@ -11,7 +11,7 @@ from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
 from minilte.runs.config import check_fields, knob
 from minilte.runs.flags import parse, parser
-from reliability import answers, damage, deaths, jobs, kills, ranks, signals, soak
+from reliability import answers, damage, deaths, hangs, health, jobs, kills, ranks, signals, soak
 from reliability.rows import HEAD, Row, line
 
 MEASURES = {
@@ -21,6 +21,8 @@ MEASURES = {
     "ranks": ranks.measure,
     "signals": signals.measure,
     "answers": answers.measure,
+    "hangs": hangs.measure,
+    "health": health.measure,
     "kills": kills.measure,
 }
 

@@ -41,10 +41,12 @@ def place() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def start(folder: Path, ranks: int | None, *argv: str, launcher: list[str] | None = None) -> subprocess.Popen:
+def start(
+    folder: Path, ranks: int | None, *argv: str, launcher: list[str] | None = None, program: str = PLAIN
+) -> subprocess.Popen:
     """The command on so many ranks, None for plain python; what it says goes to `said` in its folder."""
     launcher = launcher or ([] if ranks is None else [MPIRUN, "-n", str(ranks), sys.executable])
-    command = [*(launcher or [sys.executable]), "-c", PLAIN, "--quiet", *argv]
+    command = [*(launcher or [sys.executable]), "-c", program, "--quiet", *argv]
     with open(folder / "said", "wb") as said:
         return subprocess.Popen(command, cwd=folder, env=ENV, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 
