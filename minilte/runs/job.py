@@ -21,7 +21,17 @@ from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
 from minilte.runs.machine import SAME_BITS, changed, fingerprint
 from minilte.runs.pulse import Pulse, left_by_the_dead
-from minilte.runs.session import Record, Session, advance, dense_weights, due, first_state, open_session, read_records
+from minilte.runs.session import (
+    Record,
+    Session,
+    advance,
+    dense_weights,
+    due,
+    first_state,
+    open_session,
+    read_records,
+    stalled,
+)
 from minilte.runs.summary import summary
 from minilte.runs.topology import has_master
 
@@ -120,7 +130,7 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         folder.write_json(path / "config.json", dataclasses.asdict(config))  # with the heads it goes on with
         set_aside(path, state.step)
         keep_until(path / "metrics.jsonl", state.step)
-    before = state.step
+    before, seen, told = state.step, [], False
     session.comm.tag = zlib.crc32(json.dumps(as_read(config)).encode())
     for record, state in advance(session, state):
         if pulse:
@@ -128,6 +138,11 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         if transport.rank == 0:
             folder.append_line(path / "metrics.jsonl", record._asdict())
             watch.record(record, session)
+            if record.train_loss is not None:
+                seen.append(record)
+                if not told and (best := stalled(seen, config.steps)) is not None:
+                    told = True
+                    speaking.say(f"note: the training loss has not been below that of step {best} since")
         session.comm.wish = watch.wish()
         stop = session.comm.stop
         if stop or (before < state.step and due(before, state.step, config.save_steps, config.steps)):

@@ -129,6 +129,19 @@ def checked(health: Health, step: int, losses: Sequence[float]) -> Health:
     return Health(first, runaway)
 
 
+STALLED = 5  # evaluations, over a quarter of the run, without a better training loss
+
+
+def stalled(records: Sequence[Record], steps: int) -> int | None:
+    """The step of the best training loss where the run has not improved on it for long; None where it goes on well."""
+    seen = [record for record in records if record.train_loss is not None]
+    if not seen:
+        return None
+    best = min(range(len(seen)), key=lambda at: seen[at].train_loss)
+    long_ago = seen[-1].step - seen[best].step >= steps / 4
+    return seen[best].step if long_ago and len(seen) - 1 - best >= STALLED else None
+
+
 def distrusted(main: Tree) -> dict[str, float]:
     """The heads that did not count in full at the last merge, and how much they did."""
     trust = getattr(main, "trust", None)

@@ -14,6 +14,7 @@ from minilte.core import models, tree
 from minilte.core.errors import BadInput, Diverged
 from minilte.runs import folder, plots
 from minilte.runs.session import (
+    stalled,
     Health,
     Record,
     advance,
@@ -220,3 +221,12 @@ def test_a_run_that_was_stopped_remembers_its_first_loss():
     assert states[1].facts["first_loss"] == states[-1].facts["first_loss"] > 0
     _, resumed = everything(session, states[1])
     assert resumed[-1].facts["first_loss"] == states[-1].facts["first_loss"]
+
+
+def test_a_run_that_no_longer_improves_is_noticed_and_one_that_does_is_not():
+    made = lambda *losses: [Record(10 * i, 0, 0.0, [], loss) for i, loss in enumerate(losses)]  # noqa: E731
+    assert stalled(made(5, 4, 3, 2, 1, 0.5, 0.4), 60) is None
+    assert stalled(made(5, 1, 2, 2, 2, 2, 2), 60) == 10
+    assert stalled(made(5, 1, 2, 2, 2, 2, 2), 600) is None  # not for a quarter of the run yet
+    assert stalled(made(5, 1, 2, 2, 2, 2), 60) is None and stalled([], 60) is None
+    assert stalled(made(5, 1, None, 2, None, 2, 2), 60) is None  # too few evaluations
