@@ -1,0 +1,91 @@
+"""What the README shows is what happens."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minilte as ml
+from minilte import cost, export, train, verify
+from minilte.data.sources import load
+from minilte.laws import LAWS
+from minilte.runs.build import build
+from minilte.runs.summary import describe
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.S)
+COMMANDS = [
+    line[2:].split("  #")[0].strip()
+    for kind, text in BLOCKS
+    if kind == "console"
+    for line in text.splitlines()
+    if line[:2] == "$ "
+]
+
+
+def test_every_option_that_is_shown_exists():
+    commands = (train, cost, verify, export)
+    known = {module.__name__: module.flags for module in commands}
+    shown = [words for words in map(shlex.split, COMMANDS) if "-m" in words and words[words.index("-m") + 1] in known]
+    inline = [
+        shlex.split(one) for one in re.findall(r"`(\./run train [^`]*|python -m minilte\.train [^`]*)`", README)
+    ]
+    assert len(shown) >= 6 and len(inline) >= 3
+    for words in shown + inline:
+        name = words[words.index("-m") + 1] if "-m" in words else "minilte.train"
+        options = {option for action in known[name]()._actions for option in action.option_strings}
+        assert {
+            word for word in words[words.index(name) + 1 if "-m" in words else 2 :] if word[:2] == "--"
+        } <= options, words
+
+
+def test_the_numbers_of_the_default_run_are_those_of_the_code():
+    config = ml.Config()
+    parts = build(config)
+    assert describe(config, parts) in README
+    assert all(f"note: {note}" in README for note in parts.notes)
+    merges, numbers = (
+        config.steps // config.merge_every,
+        sum(r * (m + n) for m, n, r in ((256, 784, 32), (256, 256, 32), (10, 256, 10))),
+    )
+    sent = 8 * 7 * 4 * merges * (numbers + 256 + 256 + 10) / 8
+    assert f"sent            {sent / 1e6:.1f} MB a rank" in README
+
+
+def test_the_python_that_is_shown_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = next(text for kind, text in BLOCKS if kind == "python" and "ml.rounds" in text)
+    assert train.main(["--quiet", "--steps", "10", "--out", "runs/20261124-114700-lte"]) == 0
+    data = load("fashion-mini", None, 0, "float32")
+    names = dict(images=data.x_test[:50], labels=data.y_test[:50])
+    exec(code.replace("steps=200", "steps=10"), names)  # noqa: S102  our own README
+    assert names["scores"].shape == (50, 10) and 0 <= names["accuracy"] <= 1
+
+
+def test_the_laws_that_are_shown_are_all_of_them():
+    assert f"{len(LAWS)} of {len(LAWS)} laws hold" in README
+    for name, statement in re.findall(r"^(L\d+) +20 +\S+ +\S+ +holds +(.*?)[…;,]", README, re.M):
+        assert LAWS[name].statement.startswith(statement.strip()[:30])
+
+
+def test_the_cost_that_is_shown_can_be_had():
+    done = subprocess.run(
+        [sys.executable, "-m", "minilte.cost", "--heads", "32"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0 and "a server is below" in done.stdout
+
+
+@pytest.mark.long
+def test_the_hash_and_the_accuracy_of_the_default_run_are_those_of_this_machine_or_another_kernel(tmp_path):
+    out = subprocess.run(
+        [sys.executable, "-m", "minilte.train", "--quiet", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    ).stdout
+    accuracy = float(re.search(r"test accuracy +([\d.]+) %", out)[1])
+    assert abs(accuracy - 85.9) < 1.5  # another BLAS kernel gives other bits
