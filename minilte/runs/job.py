@@ -125,6 +125,7 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         speaking.say(f"note: {note}")
     check_machine(path, session, speaking)
     state = agreed(transport, lambda: latest(path, session, speaking))
+    alike(transport, {"step": state.step}, "a checkpoint of")
     if transport.rank == 0:
         checkpoint.clear(path)
         folder.write_json(path / "config.json", dataclasses.asdict(config))  # with the heads it goes on with
