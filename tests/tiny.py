@@ -175,6 +175,8 @@ def configs(draw) -> Config:
         settle("merge_rule", "correction")
     if made["merge_rule"] == "telescope":
         settle("bad_heads")
+    if made["wire"] == "float16":
+        settle("bad_heads")
     if made["reset"] != "none" or made["stack"] > 1:
         settle("correction")
     return Config(**made)

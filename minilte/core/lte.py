@@ -90,9 +90,10 @@ def lte(
         fresh = plan.draw(head.index, step) if reset_mode == "ab" else None
         if replicas == "average":
             head = head._replace(replica=replica_of(main.weights, adapted))
+        sent = topology.as_sent(head.now)
         if main.trust is not None and (part := main.trust[head.index]) < 1:
-            head = guard.recover(task, head, part, topology.as_sent(head.now), plan.draw(head.index, step))
-        return reset(task, head, reset_mode, fresh, reset_optimizer, topology.as_sent(head.now))
+            head, sent = guard.recover(task, head, part, sent, plan.draw(head.index, step))
+        return reset(task, head, reset_mode, fresh, reset_optimizer, sent)
 
     return Method(
         every=every,

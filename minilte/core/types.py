@@ -94,7 +94,9 @@ class Guard(NamedTuple):
 
     begin: Callable[[int], Array | None]  # N -> trust before the first merge
     check: Callable[..., tuple[Sequence[Sent], Array | None]]  # (sent, main, scales, each) -> what counts, trust
-    recover: Callable[..., Head]  # (task, head, trust, factors as sent, fresh factors) -> the head, to go on
+    recover: Callable[
+        ..., tuple[Head, Adapters]
+    ]  # (task, head, trust, factors as sent, fresh factors) -> head, its V
 
 
 class Merging(NamedTuple):

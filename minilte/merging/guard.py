@@ -114,9 +114,8 @@ def replicas(one: Sent, main: Main, part: float):
     return tree.map(lambda new, old: (old + part * (new - old)).astype(new.dtype), one.replicas, start)
 
 
-def recover(task: Task, head: Head, part: float, sent: Adapters, fresh: Adapters) -> Head:
-    """A bad head goes on from what was merged of it, or from fresh factors where that was nothing at all."""
-    now = counted(sent, head.then, part)
-    if not any(pair.A.any() for pair in now.values()):
-        now = fresh
-    return head._replace(now=now, opt=task.optimizer.init((now, head.replica)))
+def recover(task: Task, head: Head, part: float, sent: Adapters, fresh: Adapters) -> tuple[Head, Adapters]:
+    """A bad head goes on from what was merged of it (its V), or from fresh factors where that was nothing at all."""
+    V = counted(sent, head.then, part)
+    now = V if any(pair.A.any() for pair in V.values()) else fresh
+    return head._replace(now=now, opt=task.optimizer.init((now, head.replica))), V

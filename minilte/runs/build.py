@@ -140,7 +140,7 @@ def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> 
             merge_rule(config, RULES[config.merge_rule], list(ranks[0])),
             local_steps(config),
             way,
-            guard(config.bad_heads, agreed=not has_master(config)),
+            guard(config.bad_heads, agreed=config.topology != "auto" and not has_master(config)),
         )
         return method, note
     parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]

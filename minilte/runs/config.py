@@ -170,6 +170,10 @@ class Config:
                 raise BadInput(
                     f"{flag_name(name)}: expected {needed} with --quant, where W is the heads' common copy, got {got}"
                 )
+        if self.wire == "float16" and self.bad_heads != "stop":
+            raise BadInput(
+                "wire: expected full or bfloat16 with --bad-heads skip or clip: float16 cannot carry a bad head"
+            )
         if self.correction == "absorbed" and (self.reset != "none" or self.stack > 1):
             raise BadInput(
                 "correction: expected factors with a reset or --stack; absorbed is for --reset none, head by head"

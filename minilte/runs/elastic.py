@@ -34,6 +34,10 @@ def with_heads(config: Config, heads: int) -> Config:
             raise BadInput(
                 f"heads: a run with --{name.replace('_', '-')} keeps its {config.heads} heads, got {heads}; begin anew"
             )
+    if config.topology == "auto":
+        raise BadInput(
+            f"heads: a run with --topology auto keeps its {config.heads} heads, which chose it, got {heads}; begin anew"
+        )
     return dataclasses.replace(config, heads=heads)
 
 

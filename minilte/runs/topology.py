@@ -116,7 +116,8 @@ def merge_bytes(
     costs = {}
     replicas = traffic.allgather(ranks, config.heads * extra)
     costs["allgather"] = {"factors": traffic.allgather(ranks, sum(factors)), "replicas": replicas}
-    if config.wire == "full" and config.quant == "none" and config.merge_rule == "mean":
+    factors_needed = config.bad_heads != "stop" or config.merge_rule != "mean"
+    if config.wire == "full" and config.quant == "none" and not factors_needed:
         deltas = number * traffic.sliced([len(block) for block in blocks], dense)
         costs["allreduce"] = {"deltas": deltas, "replicas": replicas}
     down = {"weights": number * dense} if (kind := quantizer(config)) is None else bytes_of_copies(kind, matrices)
