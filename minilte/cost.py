@@ -14,7 +14,7 @@ from minilte.comm.solo import Solo
 from minilte.command import say
 from minilte.core.errors import BadInput
 from minilte.runs import costs
-from minilte.runs.config import MOST, check_fields, flag_name, knob
+from minilte.runs.knobs import MOST, check_fields, flag_name, knob
 from minilte.runs.flags import parse, parser
 
 NUMBERS = 10**15  # most of a model: a thousand times the largest there is

@@ -9,7 +9,7 @@ from minilte import command
 from minilte.comm.solo import Solo
 from minilte.command import say
 from minilte.core.errors import BadInput
-from minilte.runs.config import check_fields, knob
+from minilte.runs.knobs import check_fields, knob
 from minilte.runs.flags import parse, parser
 
 FORMATS = ("npz", "safetensors", "peft")

@@ -10,7 +10,8 @@ from pathlib import Path
 from minilte import command
 from minilte.command import say
 from minilte.core.errors import BadInput
-from minilte.runs.config import Config, flag_name, knob
+from minilte.runs.config import Config
+from minilte.runs.knobs import flag_name, knob
 from minilte.runs.flags import parse, parser, read_toml
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from minilte.comm.solo import Solo
 from minilte.runs import checkpoint, job
-from minilte.runs.config import Config, flag_name, item_type
+from minilte.runs.config import MERGING, Config
+from minilte.runs.knobs import flag_name, item_type
 from minilte.runs.session import Session, open_session
 
 TINY = dict(
@@ -168,7 +169,7 @@ def configs(draw) -> Config:
     default = {knob.name: knob.default for knob in dataclasses.fields(Config)}
     settle = lambda *names: made.update((name, default[name]) for name in names)  # noqa: E731
     if made["method"] != "lte":
-        settle("quant", "topology", "wire", "shares", "correction")
+        settle(*MERGING)
     if made["topology"] == "allreduce":
         settle("wire", "quant", "merge_rule", "bad_heads")
     if made["quant"] != "none":
@@ -179,4 +180,6 @@ def configs(draw) -> Config:
         settle("bad_heads")
     if made["reset"] != "none" or made["stack"] > 1:
         settle("correction")
+    if made["quant"] == "none":
+        settle("quant_mode", "quant_scale", "quant_block", "quant_rounding")
     return Config(**made)

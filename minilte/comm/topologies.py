@@ -103,7 +103,9 @@ class Served(NamedTuple):
     trust: Array | None  # as in Main
 
 
-def server(start: Weights, replica: Weights, adapted: Sequence[str], copy: Copy = WHOLE, wire: Wire = WIRES["full"]):
+def server(
+    start: Weights, replica: Weights, adapted: Sequence[str], copy: Copy = WHOLE, wire: Wire = WIRES["full"]
+) -> Topology:
     """A master on rank 0 holds W and every V_n; all heads, its own too, compute with a copy of W that it sends.
 
     `start` and `replica` are those of the task; on ranks other than 0 the adapted matrices may be templates without
@@ -114,13 +116,9 @@ def server(start: Weights, replica: Weights, adapted: Sequence[str], copy: Copy 
         """Down: a copy of every adapted matrix, and what is averaged, from the master to all."""
         if comm.rank == 0:
             copies = {name: copy.look(main.weights[name].W, name, step) for name in adapted}
-        rest = (
-            {}
-            if not replica
-            else replica_of(main.weights, adapted)
-            if comm.rank == 0
-            else tree.map(np.array, replica)
-        )
+        rest = tree.map(np.array, replica)  # to be written to
+        if comm.rank == 0 and replica:
+            rest = replica_of(main.weights, adapted)
         trust = np.ones(comm.heads) if main is None or main.trust is None else main.trust
         notes = comm.spread(by_kind(copies, copy) | {"replicas": rest}, [*losses, *trust])
         losses, trust = notes[: comm.heads], np.array(notes[comm.heads :])

@@ -34,7 +34,12 @@ def to_half(x: Array) -> Array:
 def to_brain(x: Array) -> Array:
     """bfloat16, as uint16: add half of what is cut off, and a bit more where the kept part is odd; then cut."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16).astype(np.uint16)
+    codes = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16).astype(np.uint16)
+    codes[np.isnan(x)] = NAN  # which the sum above may carry over into a number
+    return codes
+
+
+NAN = 0x7FC0  # in bfloat16
 
 
 def from_brain(codes: Array, dtype: np.dtype) -> Array:

@@ -50,17 +50,20 @@ def guard(policy: str, agreed: bool = True) -> Guard:
 def trusted(sent: Sequence[Sent], then, scales, policy: str, each: Callable = map) -> np.ndarray:
     """(N,): how much of its way each head is trusted with, 1 for a sound one and 0 for one that is left out."""
 
-    def far_away(n):
-        if policy == "stop":  # how far does not matter
-            return 0.0 if finite(sent[n]) else math.inf
+    if policy == "stop":  # how far does not matter
+        return np.array([float(finite(one)) for one in sent])
+
+    def moved(n):
         return distance(sent[n].factors, then[n], scales[n]) if finite(sent[n].replicas) else math.inf
 
-    moved = list(each(far_away, range(len(sent))))
-    limit = FACTOR * sorted(moved)[(len(moved) - 1) // 2]  # of two heads the nearer one counts
-    far = [math.isfinite(size) and size > limit for size in moved]
-    trust = np.array([float(math.isfinite(size)) for size in moved])
-    for n in np.flatnonzero(far if policy != "stop" else []):
-        trust[n] = 0.0 if policy == "skip" else part_within(limit, sent[n].factors, then[n], scales[n])
+    sizes = list(each(moved, range(len(sent))))
+    limit = FACTOR * sorted(sizes)[(len(sizes) - 1) // 2] or math.inf  # where half of them stand still, none is far
+    trust = np.ones(len(sent))
+    for n, size in enumerate(sizes):
+        if not math.isfinite(size) or (size > limit and policy == "skip"):
+            trust[n] = 0.0
+        elif size > limit:
+            trust[n] = part_within(limit, sent[n].factors, then[n], scales[n])
     return trust
 
 

@@ -13,7 +13,8 @@ from minilte.data.dataset import Dataset, Scaling, unscaled
 from minilte.data.files import shown
 from minilte.runs import folder
 from minilte.runs.build import all_widths, make_net
-from minilte.runs.config import MOST, Config, brief
+from minilte.runs.config import Config
+from minilte.runs.knobs import MOST, brief
 from minilte.runs.machine import one_blas_thread
 from minilte.runs.session import Record, advance, dense_weights, first_state, open_session, read_records
 from minilte.runs.weights import fitted, read_tensors, room

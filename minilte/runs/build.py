@@ -19,7 +19,7 @@ from minilte.fast.stacked import stacked_steps
 from minilte.merging.guard import guard
 from minilte.runs.adapt import adapted_names, head_ranks, rank_bounds
 from minilte.runs.config import RULES, Config
-from minilte.runs.topology import bytes_seen, has_master, merge_rule, topology
+from minilte.runs.topology import IN_PLACE, bytes_seen, has_master, is_in_place, merge_rule, settled, topology
 from minilte.runs.weights import read_weights
 
 
@@ -45,15 +45,18 @@ def build(config: Config, data: Dataset | None = None, rank: int = 0) -> Parts:
         raise BadInput("label-smoothing: expected 0 for a regression, which has no labels")
     net = make_net(config, data.inputs, data.outputs, data.classes)
     widths = all_widths(config, data.inputs, data.outputs)
+    if config.method == "full":
+        task = make_task(config, data, net, start_weights(config, net, widths))
+        return Parts(data, task, data_parallel.full(task))
+    blank = models.blank_weights(net, widths, config.dtype, config.bias)
+    ranks, notes = head_ranks(config, blank)
+    config, note = settled(config, blank, *kinds_of_numbers(config, blank, ranks))
+    notes = (*notes, *filter(None, (note, IN_PLACE if is_in_place(config) else "")))
     weights = (workers_weights if rank and has_master(config) else start_weights)(config, net, widths)
     task = make_task(config, data, net, weights)
-    if config.method == "full":
-        return Parts(data, task, data_parallel.full(task))
-    ranks, notes = head_ranks(config, task.weights)
-    method, note = low_rank_method(config, task, ranks)
-    notes = (*notes, note) if note else notes
-    bounds, seen = rank_bounds(config, task.weights, ranks), bytes_seen(config, task.weights, list(ranks[0]))
-    return Parts(data, task, method, notes, bounds, has_master(config), seen)
+    bounds = {} if is_in_place(config) else rank_bounds(config, weights, ranks)
+    seen = bytes_seen(config, weights, list(ranks[0]))
+    return Parts(data, task, low_rank_method(config, task, ranks), notes, bounds, has_master(config), seen)
 
 
 def start_weights(config: Config, net: models.Network, widths: list[int]) -> Weights:
@@ -122,29 +125,33 @@ def make_task(config: Config, data: Dataset, net: models.Network, weights: Weigh
     )
 
 
-def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> tuple[Method, str]:
-    """The parts of lora, mhlora or lte, and a note on them."""
-    plan = lora.plan(task.weights, ranks, config.alpha, config.scaling, config.init, config.seed, config.head_init)
-    if config.method == "lte":
-        replica = replica_of(task.weights, ranks[0]) if config.replicas == "average" else {}
-        way, note = topology(config, task.weights, replica, plan)
-        method = lte(
-            task,
-            plan,
-            config.merge_every,
-            config.reset,
-            config.reset_optimizer,
-            config.loss_reduction,
-            config.replicas,
-            config.shares or None,
-            merge_rule(config, RULES[config.merge_rule], list(ranks[0])),
-            local_steps(config),
-            way,
-            guard(config.bad_heads, agreed=config.topology != "auto" and not has_master(config)),
-        )
-        return method, note
-    parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]
-    return parallel(task, plan, config.replicas), ""
+def kinds_of_numbers(config: Config, weights: Weights, ranks: list[dict[str, int]]) -> tuple[Weights, lora.Plan]:
+    """What travels at a merge: the parameters that are averaged, and the plan of the factors."""
+    replica = replica_of(weights, ranks[0]) if config.replicas == "average" else {}
+    plan = lora.plan(weights, ranks, config.alpha, config.scaling, config.init, config.seed, config.head_init)
+    return replica, plan
+
+
+def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> Method:
+    """The parts of lora, mhlora or lte."""
+    replica, plan = kinds_of_numbers(config, task.weights, ranks)
+    if config.method != "lte":
+        parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]
+        return parallel(task, plan, config.replicas)
+    return lte(
+        task,
+        plan,
+        config.merge_every,
+        config.reset,
+        config.reset_optimizer,
+        config.loss_reduction,
+        config.replicas,
+        config.shares or None,
+        merge_rule(config, RULES[config.merge_rule], list(ranks[0])),
+        local_steps(config),
+        topology(config, task.weights, replica, plan),
+        guard(config.bad_heads, agreed=not has_master(config)),
+    )
 
 
 def local_steps(config: Config) -> Callable:

@@ -20,7 +20,7 @@ from minilte.core.errors import BadInput
 from minilte.core.types import Array, Tree
 from minilte.data.files import content, opened, shown
 from minilte.runs import folder
-from minilte.runs.config import brief, flag_name
+from minilte.runs.knobs import brief, flag_name
 from minilte.runs.weights import unpacked
 
 FORMAT = 1
@@ -150,7 +150,7 @@ def remedy(path: Path) -> Iterator[None]:
     try:
         yield
     except Damaged as trouble:
-        raise BadInput(f"{trouble}; --resume-latest-good goes on from {one_before(path)}") from None
+        raise Damaged(f"{trouble}; --resume-latest-good goes on from {one_before(path)}") from None
 
 
 def read_manifest(path: Path) -> dict:

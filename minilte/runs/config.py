@@ -1,10 +1,7 @@
 """The settings of a run: one flat, frozen, validated dataclass. Flags, TOML files and `ml.Config(...)` all end here."""
 
 import dataclasses
-import sys
-import types
-import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from minilte.comm.wire import WIRES
 from minilte.core.errors import BadInput
@@ -16,16 +13,15 @@ from minilte.core.schedules import SHAPES
 from minilte.merging.guard import POLICIES
 from minilte.merging.telescope import TELESCOPE
 from minilte.quant.codes import LEVELS, ROUNDINGS, SCALES
-
-MOST = 10**9  # of anything that is counted: far beyond use, and every float and index can hold it
-
+from minilte.runs.knobs import MOST, check_fields, flag_name, knob
 
 RULES = {"mean": MEAN, "telescope": TELESCOPE}
 
 
-def knob(default, help, **bounds):
-    """A field with its help text and bounds: least, above, most, below, choices."""
-    return field(default=default, metadata={"help": help, **bounds})
+MERGING = (  # settings that say something to a method that merges factors alone
+    "merge_rule", "shares", "topology", "wire", "bad_heads", "correction", "stack",
+    "quant", "quant_mode", "quant_scale", "quant_block", "quant_rounding",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,11 +146,14 @@ class Config:
             shares(self.heads, self.shares)
         if self.quant_block & (self.quant_block - 1):
             raise BadInput(f"quant-block: expected a power of two, got {self.quant_block}")
-        for name in ("quant", "topology", "wire", "shares", "correction"):
-            if self.method != "lte" and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+        for name in MERGING:
+            if self.method != "lte" and getattr(self, name) != self.default(name):
                 raise BadInput(
-                    f"{name}: {self.method} sums gradients and merges no factors; leave it out, or use lte"
+                    f"{flag_name(name)}: {self.method} sums gradients and merges no factors; leave it out, or use lte"
                 )
+        for name in ("quant_mode", "quant_scale", "quant_block", "quant_rounding"):
+            if self.quant == "none" and getattr(self, name) != self.default(name):
+                raise BadInput(f"{flag_name(name)}: expected a --quant, without which it says nothing")
         factors_only = {"wire": "full", "quant": "none", "merge_rule": "mean", "bad_heads": "stop"}
         for name, needed in factors_only.items():
             if self.topology == "allreduce" and (got := getattr(self, name)) != needed:
@@ -181,9 +180,13 @@ class Config:
 
     def without_merging(self, method: str) -> "Config":
         """The same run by a method that merges nothing."""
-        names = ("quant", "topology", "wire", "shares", "correction", "merge_rule", "stack", "bad_heads")
-        plain = {name: type(self).__dataclass_fields__[name].default for name in names}
+        plain = {name: self.default(name) for name in MERGING}
         return dataclasses.replace(self, method=method, versus="none", **plain)
+
+    @classmethod
+    def default(cls, name: str):
+        """What a setting is where nothing is said."""
+        return cls.__dataclass_fields__[name].default
 
     @property
     def eval_steps(self) -> int:
@@ -194,70 +197,3 @@ class Config:
     def save_steps(self) -> int:
         """Steps between checkpoints."""
         return self.save_every or max(1, self.steps // 10)
-
-
-def flag_name(name: str) -> str:
-    """merge_every -> merge-every, as written in flags and error lines."""
-    return name.replace("_", "-")
-
-
-def item_type(kind) -> tuple[type, bool]:
-    """(type of one value, is it a list of them) of a field's annotation."""
-    if isinstance(kind, types.GenericAlias):
-        return typing.get_args(kind)[0], True
-    return kind, False
-
-
-def check_fields(settings) -> None:
-    """Give every field of a new frozen dataclass of knobs its own type. Raises BadInput naming the field."""
-    for knob_ in dataclasses.fields(settings):
-        object.__setattr__(settings, knob_.name, checked(knob_, getattr(settings, knob_.name)))
-
-
-def checked(knob_: dataclasses.Field, value):
-    """The value in the field's own type; raises BadInput when type or bounds do not fit."""
-    kind, many = item_type(knob_.type)
-    values = list(value) if many and isinstance(value, (tuple, list)) else [value]
-    try:
-        values = [typed(one, kind) for one in values]
-        for one in values:
-            check_bounds(one, knob_.metadata)
-    except ValueError as trouble:
-        raise BadInput(f"{flag_name(knob_.name)}: {trouble}") from None
-    return tuple(values) if many else values[0]
-
-
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def typed(value, kind: type):
-    """The value as `kind`: an int passes for a float, and nothing else passes for anything. Raises ValueError."""
-    fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
-    if not fits or (kind is float and not abs(value) <= sys.float_info.max):  # false for NaN too
-        raise ValueError(f"expected {WORDS[kind]}, got {brief(value)}")
-    return kind(value)
-
-
-def brief(value) -> str:
-    """The value as an error shows it: at most 60 letters."""
-    try:
-        return f"{value!r:.60}"
-    except (ValueError, RecursionError):  # a number of 5,000 digits, a list in a list in a list …
-        return f"{WORDS.get(type(value), type(value).__name__)} too long to show"
-
-
-BOUNDS = {
-    "least": ("of at least", lambda value, bound: value >= bound),
-    "above": ("above", lambda value, bound: value > bound),
-    "most": ("of at most", lambda value, bound: value <= bound),
-    "below": ("below", lambda value, bound: value < bound),
-}
-
-
-def check_bounds(value, bounds) -> None:
-    """Raises ValueError, naming the bound, when the value is outside."""
-    if "choices" in bounds and value not in bounds["choices"]:
-        raise ValueError(f"expected one of {', '.join(bounds['choices'])}, got {brief(value)}")
-    for name, (words, holds) in BOUNDS.items():
-        if name in bounds and not holds(value, bounds[name]):
-            raise ValueError(f"expected {WORDS[type(value)]} {words} {bounds[name]:g}, got {brief(value)}")

@@ -19,6 +19,11 @@ from minilte.core.types import Head, Main, Method
 from minilte.runs import checkpoint
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
+from minilte.runs.knobs import brief, flag_name
+
+
+# what must have its default for the number of heads to change: the others were made for one number
+KEPT = {"head_ranks": (), "shares": (), "merge_rule": "mean", "versus": "none"}
 
 
 def with_heads(config: Config, heads: int) -> Config:
@@ -29,15 +34,15 @@ def with_heads(config: Config, heads: int) -> Config:
         raise BadInput(
             f"heads: {config.method} has workers that hold nothing; start it on any number of them, got {heads}"
         )
-    for name, plain in (("head_ranks", ()), ("shares", ()), ("merge_rule", "mean")):
-        if getattr(config, name) != plain:
-            raise BadInput(
-                f"heads: a run with --{name.replace('_', '-')} keeps its {config.heads} heads, got {heads}; begin anew"
-            )
     if config.topology == "auto":
         raise BadInput(
-            f"heads: a run with --topology auto keeps its {config.heads} heads, which chose it, got {heads}; begin anew"
+            f"heads: a run with --topology auto keeps its {config.heads} heads, which chose it; begin anew"
         )
+    for name, plain in KEPT.items():
+        if (had := getattr(config, name)) != plain:
+            raise BadInput(
+                f"heads: a run with --{flag_name(name)} {brief(had)} keeps its {config.heads} heads, got {heads}; begin anew"
+            )
     return dataclasses.replace(config, heads=heads)
 
 
@@ -54,7 +59,8 @@ def saved_heads(path: Path) -> int:
 
 def resized(state: State, method: Method, heads: int) -> State:
     """The state of another number of heads; the method is that of the run that goes on."""
-    return state._replace(main=resized_main(state.main, method, heads), heads=resized_heads(state, method, heads))
+    main, facts = resized_main(state.main, method, heads), state.facts | {"resized": True}
+    return state._replace(main=main, heads=resized_heads(state, method, heads), facts=facts)
 
 
 def resized_main(main: Main, method: Method, heads: int) -> Main:

@@ -18,7 +18,7 @@ import numpy as np
 from minilte.core import lora, merge
 from minilte.core.errors import BadInput
 from minilte.core.types import Adapter, Adapters, Array, Weights
-from minilte.runs import api, folder, job
+from minilte.runs import api, folder, resume
 from minilte.runs.adapt import head_ranks
 from minilte.runs.config import Config
 from minilte.runs.session import open_session
@@ -181,7 +181,7 @@ def adapter_of_run(run: Path, config: Config, final: Weights, extra: dict[str, A
     """The PEFT files of a finished run, with the factors of its last checkpoint. Raises BadInput."""
     refuse_method(config)
     session = open_session(config)
-    state = job.latest(run, session)
+    state = resume.latest(run, session)
     if state.step != config.steps:
         raise BadInput(f"{run}: expected a checkpoint of step {config.steps} for the factors, got step {state.step}")
     heads = [head.now for head in state.heads] if config.method == "lte" else state.main.trained[0]

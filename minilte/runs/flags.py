@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from minilte.core.errors import BadInput
 from minilte.data.files import TEXT, content, reason, shown
-from minilte.runs.config import flag_name, item_type
+from minilte.runs.knobs import flag_name, item_type
 
 
 def parser(prog: str, summary: str, *classes) -> argparse.ArgumentParser:

@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 from minilte.core.errors import BadInput, DiskTrouble
 from minilte.data.files import TEXT, content, encoded, opened, reason, shown
-from minilte.runs.config import Config, brief
+from minilte.runs.config import Config
+from minilte.runs.knobs import brief
 
 PATIENCE = 2.0  # seconds; when mpirun is back from a job that was killed, its ranks may still be on their way out
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -11,29 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minilte.core.errors import BadInput
 from minilte.core.types import Linear
 from minilte.data.dataset import unscaled
 from minilte.runs import account, checkpoint, elastic, folder, plots, weights
 from minilte.runs.agree import agreed, alike
-from minilte.runs.build import build
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
+from minilte.runs.health import stalled
 from minilte.runs.machine import SAME_BITS, changed, fingerprint
 from minilte.runs.pulse import Pulse, left_by_the_dead
-from minilte.runs.session import (
-    Record,
-    Session,
-    advance,
-    dense_weights,
-    due,
-    first_state,
-    open_session,
-    read_records,
-    stalled,
-)
+from minilte.runs.resume import as_read, best_saved, latest, set_aside
+from minilte.runs.session import Record, Session, advance, dense_weights, due, open_session, read_records
 from minilte.runs.summary import summary
-from minilte.runs.topology import has_master
 
 
 class Watch(NamedTuple):
@@ -124,14 +113,14 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
     for note in session.parts.notes:
         speaking.say(f"note: {note}")
     check_machine(path, session, speaking)
-    state = agreed(transport, lambda: latest(path, session, speaking))
+    state = agreed(transport, lambda: latest(path, session, speaking.say if watch.latest_good else None))
     alike(transport, {"step": state.step}, "a checkpoint of")
     if transport.rank == 0:
         checkpoint.clear(path)
         folder.write_json(path / "config.json", dataclasses.asdict(config))  # with the heads it goes on with
         set_aside(path, state.step)
         keep_until(path / "metrics.jsonl", state.step)
-    before, seen, told = state.step, [], False
+    before, losses = state.step, []
     session.comm.tag = zlib.crc32(json.dumps(as_read(config)).encode())
     for record, state in advance(session, state):
         if pulse:
@@ -139,11 +128,7 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         if transport.rank == 0:
             folder.append_line(path / "metrics.jsonl", record._asdict())
             watch.record(record, session)
-            if record.train_loss is not None:
-                seen.append(record)
-                if not told and (best := stalled(seen, config.steps)) is not None:
-                    told = True
-                    speaking.say(f"note: the training loss has not been below that of step {best} since")
+            tell_of_a_standstill(losses, record, config.steps, speaking)
         session.comm.wish = watch.wish()
         stop = session.comm.stop
         if stop or (before < state.step and due(before, state.step, config.save_steps, config.steps)):
@@ -152,6 +137,15 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         if stop and state.step < config.steps:
             return Stopped(stop, state.step)
     return finish(path, session, state, baseline(path, session, watch))
+
+
+def tell_of_a_standstill(losses: list[tuple[int, float]], record: Record, steps: int, watch: Watch) -> None:
+    """Add an evaluation to the losses so far, and say so when they begin to be no better than one of long ago."""
+    if record.train_loss is not None:
+        before = stalled(losses, steps)
+        losses.append((record.step, record.train_loss))
+        if before is None and (best := stalled(losses, steps)) is not None:
+            watch.say(f"note: the training loss has not been below that of step {best} since")
 
 
 def check_machine(path: Path, session: Session, watch: Watch) -> None:
@@ -173,62 +167,6 @@ def keep_until(log: Path, step: int) -> None:
     folder.write_lines(log, [record._asdict() for record in read_records(log) if 0 < step and record.step <= step])
 
 
-def latest(path: Path, session: Session, watch: Watch = SILENT) -> State:
-    """The newest checkpoint, with this rank's heads; step 0 where there is none. Raises BadInput.
-
-    Where that one is damaged and the one before will do, it is set aside. Under a master the workers leave the main
-    state to it: they will be told what they need.
-    """
-    first = first_state(session)
-    if not (found := checkpoint.listed(path)):
-        return first
-    comm = session.comm
-    load = lambda one: loaded(one, session)  # noqa: E731
-    state = newest_good(found, load, watch) if watch.latest_good else load(found[-1])
-    if state is None:
-        return first
-    main = first.main if comm.rank and has_master(session.config) else state.main
-    return state._replace(main=main, heads=state.heads[comm.mine.start : comm.mine.stop])
-
-
-def loaded(path: Path, session: Session) -> State:
-    """The whole state of a checkpoint, in the number of heads of the run that goes on. Raises BadInput."""
-    method, heads, before = session.parts.method, session.config.heads, elastic.saved_heads(path)
-    if heads == before:
-        return checkpoint.load(path, method.begin(), [method.enter(n) for n in range(heads)], as_read(session.config))
-    config = elastic.with_heads(session.config, before)
-    old = build(config, session.parts.data, session.comm.rank).method
-    state = checkpoint.load(path, old.begin(), [old.enter(n) for n in range(before)], as_read(config))
-    return elastic.resized(state, method, heads)
-
-
-def newest_good(found: list[Path], load: Callable[[Path], State], watch: Watch) -> State | None:
-    """The newest checkpoint that can be read, or None; says of each newer one what is wrong with it."""
-    for one in reversed(found):
-        try:
-            return load(one)
-        except BadInput as trouble:
-            watch.say(f"warning: {trouble}")
-    return None
-
-
-def set_aside(path: Path, step: int) -> None:
-    """Checkpoints after a step are no longer in the line of the run: out of the way, and not lost."""
-    for one in checkpoint.listed(path):
-        if int(one.name[5:]) > step:
-            aside = one.with_name(f"damaged-{one.name}")
-            if aside.exists():
-                checkpoint.drop(aside)
-            one.rename(aside)
-
-
-def best_saved(path: Path, state: State) -> int | None:
-    """The step of the saved state, this one or one on disk, with the least held-out loss, of those evaluated."""
-    steps = {state.step, *(int(one.name[5:]) for one in checkpoint.listed(path))}
-    seen = [(one.test_loss, one.step) for one in read_records(path / "metrics.jsonl") if one.step in steps]
-    return min(((loss, step) for loss, step in seen if loss is not None), default=(None, None))[1]
-
-
 def save(path: Path, session: Session, state: State) -> None:
     """Gather every head on rank 0 and write a checkpoint there; the best so far is kept."""
     transport = session.comm.transport
@@ -238,12 +176,7 @@ def save(path: Path, session: Session, state: State) -> None:
         heads = tuple(head for heads in gathered for head in heads)
         folder.settle(path / "metrics.jsonl")  # no checkpoint is ahead of its records
         whole = state._replace(heads=heads, facts=state.facts | {"sent": sent})
-        checkpoint.save(path, whole, as_read(session.config), best_saved(path, state))
-
-
-def as_read(config: Config) -> dict:
-    """The settings as JSON gives them back: lists for tuples."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+        checkpoint.save(path, whole, as_read(session.config), best_saved(path, state.step))
 
 
 def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | None:
@@ -272,13 +205,16 @@ def finish(path: Path, session: Session, state: State, versus: dict | Stopped | 
     mean, deviation = parts.data.scaling or unscaled(parts.data.inputs)
     scaling = {"input.mean": mean, "input.deviation": deviation}
     weights.write_weights(path / "final.safetensors", dense, scaling)
-    pictures(path, session, dense, records, versus)
+    bounds = {} if "resized" in state.facts else parts.rank_bounds
+    pictures(path, session, dense, records, versus, bounds)
     done = summary(session, state, dense, final, sent, versus)
     folder.write_json(path / "summary.json", done)
     return done
 
 
-def pictures(path: Path, session: Session, dense: dict, records: list[Record], versus: dict | None) -> None:
+def pictures(
+    path: Path, session: Session, dense: dict, records: list[Record], versus: dict | None, bounds: dict[str, int]
+) -> None:
     """Losses, accuracy, and the singular values of W_t - W_0 with the bound of law L2 where it holds."""
     config, task = session.config, session.parts.task
     inner = path / f"versus-{config.versus}"
@@ -289,4 +225,4 @@ def pictures(path: Path, session: Session, dense: dict, records: list[Record], v
     if config.measure:
         plots.measures(path / "plots", records)
     moved = {name: layer.W - task.weights[name].W for name, layer in dense.items() if isinstance(layer, Linear)}
-    plots.spectrum(path / "plots", moved, session.parts.rank_bounds)
+    plots.spectrum(path / "plots", moved, bounds)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minilte.runs.config import brief
+from minilte.runs.knobs import brief
 
 
 @functools.cache

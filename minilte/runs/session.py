@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
 from minilte.core import lte, models
-from minilte.core.errors import BadInput, Diverged
+from minilte.core.errors import BadInput
 from minilte.core.types import Head, Round, Tree, Weights
 from minilte.data.dataset import Dataset
 from minilte.data.files import shown
@@ -19,12 +19,13 @@ from minilte.runs import folder
 from minilte.runs.build import Parts, build
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
+from minilte.runs.health import Health, checked, distrusted, refuse_infinite
 from minilte.runs.machine import cores, one_blas_thread
 from minilte.runs.measures import measures
 
 
 class Record(NamedTuple):
-    """What a run says of itself after a merge; the last three are None where nothing was evaluated."""
+    """What a run says of itself after a merge; what follows the losses is None where there is nothing to say."""
 
     step: int
     samples: int  # seen so far, on the cumulative batch
@@ -45,7 +46,6 @@ class Session(NamedTuple):
     comm: Ranks
 
 
-RUNAWAY, PATIENT = 10.0, 3  # a loss of so many times the first, at so many merges in a row, is no training any more
 TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main weights
 
 
@@ -79,7 +79,8 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
     loop = lte.rounds(method, comm, state.main, state.heads, config.steps, state.step)
     if state.step == 0:
         yield observed(session, Round(0, state.main, list(state.heads), []), 0.0, True), state
-    before, health = state.step, Health(state.facts.get("first_loss"), 0)
+    before, silent = state.step, silent_loss(session)
+    health = Health(*state.facts.get("health", ()))
     while True:
         begun = time.perf_counter()
         with one_blas_thread():
@@ -90,62 +91,23 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         bad = distrusted(done.main)
         sound = {f"head {n}": loss for n, loss in enumerate(done.losses) if str(n) not in bad}
         refuse_infinite(done.step, sound, agreed=True)
-        health = checked(health, done.step, list(sound.values()))
+        health = checked(health, done.step, list(sound.values()), silent)
         done = done._replace(main=method.whole(done.main))
         record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps))
         record = record._replace(
             trust=bad or None, losses=[loss if math.isfinite(loss) else None for loss in done.losses]
         )
-        yield (
-            record,
-            State(
-                done.step,
-                done.main,
-                tuple(done.heads),
-                state.facts | {"seconds": seconds, "first_loss": health.first},
-            ),
-        )
+        facts = state.facts | {"seconds": seconds, "health": list(health)}
+        yield record, State(done.step, done.main, tuple(done.heads), facts)
         before = done.step
 
 
-class Health(NamedTuple):
-    """What is remembered of the losses."""
-
-    first: float | None  # the mean loss of the heads at the first merge
-    runaway: int  # merges in a row with a loss beyond all measure
-
-
-def checked(health: Health, step: int, losses: Sequence[float]) -> Health:
-    """The health after a merge. Raises Diverged, on all ranks, for a loss that is finite and has run away."""
-    mean = sum(losses) / max(1, len(losses))
-    first = mean if health.first is None else health.first
-    runaway = health.runaway + 1 if mean > RUNAWAY * first else 0
-    if runaway == PATIENT:
-        trouble = Diverged(
-            f"the loss is {mean:.3g} at step {step}, {mean / first:.3g} times the first; lower --lr or --alpha, or set --clip"
-        )
-        trouble.agreed = True
-        raise trouble
-    return Health(first, runaway)
-
-
-STALLED = 5  # evaluations, over a quarter of the run, without a better training loss
-
-
-def stalled(records: Sequence[Record], steps: int) -> int | None:
-    """The step of the best training loss where the run has not improved on it for long; None where it goes on well."""
-    seen = [record for record in records if record.train_loss is not None]
-    if not seen:
-        return None
-    best = min(range(len(seen)), key=lambda at: seen[at].train_loss)
-    long_ago = seen[-1].step - seen[best].step >= steps / 4
-    return seen[best].step if long_ago and len(seen) - 1 - best >= STALLED else None
-
-
-def distrusted(main: Tree) -> dict[str, float]:
-    """The heads that did not count in full at the last merge, and how much they did."""
-    trust = getattr(main, "trust", None)
-    return {} if trust is None else {str(n): float(trust[n]) for n in np.flatnonzero(trust < 1)}
+def silent_loss(session: Session) -> float:
+    """The training loss of a network whose output is zero."""
+    parts, data = session.parts, session.parts.data
+    f, _ = models.LOSSES[parts.task.net.loss]
+    y = data.y_train[:TRAIN_ROWS]
+    return float(f(np.zeros((len(y), data.outputs)), y)[0])
 
 
 def due(before: int, step: int, every: int, last: int) -> bool:
@@ -187,15 +149,6 @@ def dense_weights(session: Session, main: Tree) -> Weights:
 def measure(session: Session, main: Tree, x, y) -> tuple[float, float | None]:
     """Loss and accuracy of the main weights on a set."""
     return models.evaluate(session.parts.task.net, session.parts.method.params(main), x, y)
-
-
-def refuse_infinite(step: int, losses: dict[str, float], agreed: bool) -> None:
-    """Raises Diverged at a loss that is not finite, naming whose it is; `agreed` where every rank sees the same losses."""
-    for whose, loss in losses.items():
-        if not math.isfinite(loss):
-            trouble = Diverged(f"{whose}: the loss is {loss} at step {step}; lower --lr or --alpha, or set --clip")
-            trouble.agreed = agreed
-            raise trouble
 
 
 def read_records(log: Path) -> list[Record]:

@@ -1,6 +1,7 @@
 """From settings to a topology: who merges, what travels, and what of W a worker holds."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 
 from minilte.comm import topologies, traffic
 from minilte.comm.buffers import nbytes
@@ -24,48 +25,59 @@ def quantizer(config: Config) -> Quantizer | None:
 
 def has_master(config: Config) -> bool:
     """Does rank 0 alone hold W in full precision?"""
-    return config.method == "lte" and chosen(config) == "server"
+    return config.method == "lte" and config.topology == "server"
 
 
-def chosen(config: Config) -> str:
-    """The topology asked for; by default that of the method: a master where W is quantized."""
-    quantized = config.quant != "none"
-    if config.topology == "default":
-        return "server" if quantized else "allgather"
-    return "server" if quantized and config.topology == "auto" else config.topology
+def settled(config: Config, start: Weights, replica: Weights, plan: Plan) -> tuple[Config, str]:
+    """The settings with the topology that `default` or `auto` stands for, and a note on the choice of `auto`.
+
+    The default is a master where W is quantized, for no worker can merge then. `auto` takes the fewest bytes with a
+    head on every rank: by the heads and not by the ranks, so that these cannot change the numbers of a run. Shapes of
+    `start` and `replica` suffice.
+    """
+    if config.method != "lte" or config.topology not in ("default", "auto"):
+        return config, ""
+    if config.topology == "default" or config.quant != "none":
+        return dataclasses.replace(config, topology="allgather" if config.quant == "none" else "server"), ""
+    kinds = merge_bytes(config, start, replica, plan, config.heads)
+    costs = {name: sum(sizes.values()) for name, sizes in kinds.items()}
+    best = min(costs, key=costs.get)
+    rest = ", ".join(f"{cost:,} by {name}" for name, cost in costs.items() if name != best)
+    note = f"topology {best}: {costs[best]:,} bytes a merge with a head on every rank, of {rest}"
+    return dataclasses.replace(config, topology=best), note
 
 
-def topology(config: Config, start: Weights, replica: Weights, plan: Plan) -> tuple[Topology, str]:
-    """The topology of a run, and a note on the choice where `auto` made it."""
-    adapted, name, note = list(plan.ranks[0]), chosen(config), ""
-    if name == "auto":
-        kinds = merge_bytes(config, start, replica, plan, config.heads)
-        costs = {name: sum(sizes.values()) for name, sizes in kinds.items()}
-        name = min(costs, key=costs.get)
-        note = f"topology {name}: {costs[name]:,} bytes a merge with a head on every rank, of " + ", ".join(
-            f"{cost:,} by {other}" for other, cost in costs.items() if other != name
-        )
-    wire = WIRES[config.wire]
-    if name == "server":
-        return topologies.server(start, replica, adapted, copy_of(config), wire), note
-    if name == "allreduce":
-        return topologies.allreduce(), note
+def topology(config: Config, start: Weights, replica: Weights, plan: Plan) -> Topology:
+    """The topology of settled settings."""
+    adapted, wire, kind = list(plan.ranks[0]), WIRES[config.wire], quantizer(config)
+    if config.topology == "server":
+        return topologies.server(start, replica, adapted, copy_of(config), wire)
+    if config.topology == "allreduce":
+        return topologies.allreduce()
     made = topologies.allgather(wire)
-    if kind := quantizer(config):
-        first = lambda main, step: main._replace(
-            weights=requantized(main.weights, adapted, kind, rounding(config), step)
-        )  # noqa: E731
-        made = made._replace(share=lambda comm, main, step: first(main, step))
-        note = (
-            "quantized without a master: a merge that moves W by less than half a code is lost; see --topology server"
-        )
-    return made, note
+    return made if kind is None else made._replace(share=quantized_start(adapted, kind, rounding(config)))
+
+
+IN_PLACE = "quantized without a master: a merge that moves W by less than half a code is lost; see --topology server"
+
+
+def quantized_start(adapted: Sequence[str], kind: Quantizer, draw) -> Callable:
+    """The start of a run without a master: every rank sees q(W)."""
+
+    def share(comm, main, step):
+        return main._replace(weights=requantized(main.weights, adapted, kind, draw, step))
+
+    return share
 
 
 def merge_rule(config: Config, rule: Rule, adapted: Sequence[str]) -> Rule:
     """The rule of a run: where W is quantized and there is no master, with a new quantization after each merge."""
-    kind = quantizer(config)
-    return rule if kind is None or chosen(config) == "server" else in_place(rule, adapted, kind, rounding(config))
+    return in_place(rule, adapted, quantizer(config), rounding(config)) if is_in_place(config) else rule
+
+
+def is_in_place(config: Config) -> bool:
+    """Is W quantized anew after every merge, with no copy in full precision?"""
+    return config.quant != "none" and not has_master(config)
 
 
 def rounding(config: Config):

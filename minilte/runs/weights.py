@@ -10,7 +10,7 @@ from minilte.core.errors import BadInput
 from minilte.core.types import Array, Weights
 from minilte.data.files import LIMIT, content, reason, shown
 from minilte.runs import folder
-from minilte.runs.config import brief
+from minilte.runs.knobs import brief
 
 FIELDS = {"W": "weight", "c": "bias", "g": "weight"}  # a norm's gain is its weight
 

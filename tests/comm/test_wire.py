@@ -22,6 +22,14 @@ def test_bfloat16_by_hand_is_bfloat16(x):
     assert np.array_equal(from_brain(to_brain(x), np.dtype("f4")), expected.astype("f4"))
 
 
+@given(arrays(np.uint32, 20))
+def test_any_bits_are_a_number_where_they_were_one_and_no_number_where_they_were_none(bits):
+    x = bits.view(np.float32)
+    got = from_brain(to_brain(x), np.dtype("f4"))
+    assert np.array_equal(np.isnan(got), np.isnan(x))
+    assert np.array_equal(got[~np.isnan(x)], x.astype(ml_dtypes.bfloat16).astype("f4")[~np.isnan(x)])
+
+
 @given(floats, st.sampled_from(list(WIRES)))
 def test_what_was_sent_once_comes_through_unchanged(x, name):
     wire = WIRES[name]

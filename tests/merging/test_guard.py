@@ -6,12 +6,19 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minilte.comm.ranks import Ranks
+from minilte.comm.solo import Solo
+from minilte.comm.topologies import allgather, server
+from minilte.comm.wire import WIRES
 from minilte.core import head as core_head
 from minilte.core import tree
 from minilte.core.errors import Diverged
+from minilte.core.head import replica_of
 from minilte.core.lora import product
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Main, Sent
+from minilte.laws.world import Case
+from minilte.laws.world import build as build_world
 from minilte.merging import guard as guards
 from minilte.merging.guard import FACTOR, along, distance, guard
 from minilte.runs import build
@@ -90,6 +97,46 @@ def test_a_part_of_the_way_begins_at_V_and_ends_at_the_factors():
     for part, end in ((0.0, main.then[0]), (1.0, sent[0].factors)):
         for a, b in zip(tree.leaves(along(sent[0].factors, main.then[0], part)), tree.leaves(end)):
             np.testing.assert_allclose(a, b, atol=1e-15)
+
+
+def test_where_half_of_the_heads_stand_still_nobody_is_too_far():
+    sent, main = heads()
+    still = [one._replace(factors=main.then[n]) for n, one in enumerate(sent)]
+    for policy in ("skip", "clip"):
+        assert guard(policy).check([sent[0], *still[1:]], main, SCALES)[1].tolist() == [1, 1, 1, 1]
+        assert guard(policy).check(still, main, SCALES)[1].tolist() == [1, 1, 1, 1]
+        assert guard(policy).check(sent[:1], main._replace(then=main.then[:1]), SCALES[:1])[1].tolist() == [1]
+
+
+@pytest.mark.parametrize("wire", ["full", "bfloat16"])
+@pytest.mark.parametrize("name", ["allgather", "server"])
+@pytest.mark.parametrize("policy", ["skip", "clip"])
+def test_a_head_that_was_bad_again_and_again_has_the_V_of_the_main_state(policy, name, wire):  # laws L1, L13
+    world = build_world(Case(ranks=(2, 2, 1, 2), steps=12, every=2, reset="none"))
+    task, adapted = world.task, list(world.plan.ranks[0])
+    way = {
+        "allgather": lambda: allgather(WIRES[wire]),
+        "server": lambda: server(task.weights, replica_of(task.weights, adapted), adapted, wire=WIRES[wire]),
+    }[name]()
+    method = world.method(topology=way, guard=guard(policy))
+    comm = Ranks(Solo(), 4)
+    main, everyone = method.share(comm, method.begin(), 0), [method.enter(n) for n in range(4)]
+    for merge, times in enumerate([np.nan, 1.0, 30.0, np.nan, 5.0, 1.0], 1):
+        everyone = method.local(main, everyone, 2 * merge - 2, 2 * merge, map)
+        everyone[0] = everyone[0]._replace(now=tree.map(lambda leaf: leaf * times, everyone[0].now))
+        main, _ = method.merge(comm, main, everyone, 2 * merge)
+        everyone = [method.restart(main, head, 2 * merge) for head in everyone]
+        whole = method.whole(main)
+        assert whole.trust[0] < 1 or times == 1.0
+        for V, head in zip(whole.then, everyone, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(V), tree.leaves(head.then), strict=True))
+        for layer, start in task.weights.items():
+            moved = sum(
+                scales[layer] / 4 * product(V[layer]) for V, scales in zip(whole.then, world.plan.scales, strict=True)
+            )
+            # 1e-11: rounding of six merges of numbers up to 10
+            np.testing.assert_allclose(whole.weights[layer].W, start.W + moved, atol=1e-11)
+        assert all(any(pair.A.any() for pair in head.now.values()) for head in everyone)  # law L7
 
 
 # ---------------------------------------------------------------------------------- in a run

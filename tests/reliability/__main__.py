@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from minilte import command
 from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
-from minilte.runs.config import check_fields, knob
+from minilte.runs.knobs import check_fields, knob
 from minilte.runs.flags import parse, parser
 from reliability import answers, damage, deaths, hangs, health, jobs, kills, ranks, signals, soak
 from reliability.rows import HEAD, Row, line

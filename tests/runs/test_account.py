@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilte.comm import threads
-from minilte.comm.traffic import share
+from minilte.comm.traffic import share, sliced
 from minilte.core import tree
 from minilte.core.head import replica_of
 from minilte.core.lora import plan
 from minilte.runs import account
 from minilte.runs.adapt import head_ranks
 from minilte.runs.session import advance, first_state
-from minilte.runs.topology import chosen, merge_bytes
+from minilte.runs.topology import merge_bytes, settled
 
 
 def trained(transport=None, **changes):
@@ -133,16 +133,18 @@ def test_bytes_counted_are_those_of_the_closed_form_by_kind(settings, size):
     settings = settings | dict(heads=len(settings["head_ranks"]), model="mlp", batch=12, steps=4, rank=3)
     if settings["topology"] == "allreduce":
         settings |= dict(wire="full", quant="none")
+    if settings["quant"] == "none":
+        settings = {name: value for name, value in settings.items() if not name.startswith("quant_")}
     got = sent(size, **settings)
     config = tiny.config(**settings)
     session = tiny.session(**settings)
     weights, ranks = session.parts.task.weights, head_ranks(config, session.parts.task.weights)[0]
     replica = replica_of(weights, ranks[0]) if config.replicas == "average" else {}
     costs = merge_bytes(config, weights, replica, plan(weights, ranks, 1.0), size)
-    name = chosen(config)
-    if name == "auto":
+    name = settled(config, weights, replica, plan(weights, ranks, 1.0))[0].topology
+    if config.topology == "auto" and config.quant == "none":  # the fewest, with a head on every rank
         whole = merge_bytes(config, weights, replica, plan(weights, ranks, 1.0), config.heads)
-        name = min(whole, key=lambda one: sum(whole[one].values()))
+        assert sum(whole[name].values()) == min(sum(kinds.values()) for kinds in whole.values())
     merges = -(-config.steps // config.merge_every)
     expected = Counter({kind: merges * bytes_ for kind, bytes_ in costs[name].items()})
     if name == "server":  # the first copies go down before the first step
@@ -151,6 +153,24 @@ def test_bytes_counted_are_those_of_the_closed_form_by_kind(settings, size):
         expected["replicas"] += (size - 1) * tree.nbytes(replica)
     assert got["by_kind"] == {kind: bytes_ for kind, bytes_ in expected.items() if bytes_}
     assert got["total"] == sum(expected.values()) and got["headers"] == headers(name, config.heads, size, merges)
+
+
+@settings(max_examples=30)
+@given(
+    st.sampled_from(["full", "lora", "mhlora"]),
+    st.integers(1, 5),
+    st.integers(1, 6),
+    st.sampled_from(["average", "frozen"]),
+    st.sampled_from(["float32", "float64"]),
+)
+def test_the_methods_that_sum_gradients_send_what_the_closed_form_says(method, heads, size, replicas, dtype):
+    got = sent(size, method=method, heads=heads, replicas=replicas, dtype=dtype)
+    factors = 2 * (6 + 4) * (heads if method == "mhlora" else 1)
+    trained = 4 * 6 + 4 if method == "full" else factors + 4 * (replicas == "average")
+    blocks = [len(share(heads, size, rank)) for rank in range(size)]
+    expected = sliced(blocks, trained) * (4 if dtype == "float32" else 8) * 6  # at every step
+    assert got["by_kind"] == ({"gradients": expected} if expected else {}) and got["total"] == expected
+    assert got["headers"] == 6 * (size - 1) * 8 * (heads + 2 * size)
 
 
 def headers(name, heads, size, merges):

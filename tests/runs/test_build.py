@@ -1,5 +1,7 @@
 """From settings to parts: every setting reaches its part, and what fits no network or data is refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tiny
@@ -216,3 +218,30 @@ def test_data_passed_in_is_checked_like_any_other(data, message):
 )
 def test_labels_that_are_no_whole_numbers_and_targets_without_columns_are_refused(data):
     refused(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        (dict(heads=2, rank=1), "allgather"),
+        (dict(heads=2, rank=8), "allreduce"),
+        (dict(heads=8, rank=2), "server"),
+        (dict(heads=2, rank=8, bad_heads="skip"), "server"),  # dense changes cannot leave a head out
+        (dict(heads=2, rank=6, wire="bfloat16"), "allgather"),
+        (dict(heads=2, rank=4, quant="nf4"), "server"),
+    ],
+    ids=str,
+)
+def test_auto_takes_the_fewest_bytes_that_the_settings_allow_and_is_that_topology_in_everything(changes, name):
+    config = tiny.config(inputs=8, outputs=8, bias=False, topology="auto", **changes)
+    made, plain = build(config), build(dataclasses.replace(config, topology=name))
+    assert made.master == plain.master == (name == "server") and made.seen == plain.seen
+    assert sum(f"topology {name}:" in note for note in made.notes) == (config.quant == "none")
+    worker = build(config, rank=1).task.weights["layer1"].W
+    assert (0 in worker.strides) == made.master  # a worker under a master holds no matrix
+
+
+def test_a_run_that_quantizes_in_place_has_no_rank_bound_and_says_what_it_loses():
+    made = parts(quant="int4", topology="allgather")
+    assert made.rank_bounds == {} and any("without a master" in note for note in made.notes)
+    assert parts(quant="int4").rank_bounds == {"layer1": 4}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tiny import configs
 
 from minilte.core.errors import BadInput
-from minilte.runs.config import BOUNDS, Config, flag_name, item_type
+from minilte.runs.config import Config
+from minilte.runs.knobs import BOUNDS, flag_name, item_type
 
 KNOBS = {knob.name: knob for knob in dataclasses.fields(Config)}
 JSON = st.recursive(
@@ -154,6 +155,11 @@ def test_evaluations_and_checkpoints_are_at_least_a_step_apart(steps, every):
     ("settings", "words"),
     [
         (dict(quant="int3"), "quant: expected one of none, int8, int4, nf4, got 'int3'"),
+        (dict(method="full", stack=4), "stack: full sums gradients"),
+        (dict(method="lora", bad_heads="skip"), "bad-heads: lora sums gradients"),
+        (dict(quant_block=32), "quant-block: expected a --quant"),
+        (dict(quant_rounding="stochastic"), "quant-rounding: expected a --quant"),
+        (dict(wire="float16", bad_heads="clip"), "wire: expected full or bfloat16 with --bad-heads"),
         (dict(quant="int4", quant_block=48), "quant-block: expected a power of two, got 48"),
         (dict(topology="ring"), "topology: expected one of default, auto"),
         (dict(topology="server", method="full"), "topology: full sums gradients and merges no factors"),

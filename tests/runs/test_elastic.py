@@ -1,14 +1,16 @@
 """Heads join and leave between two sittings of a run: nothing jumps, and a merge stays the mean."""
 
+import threading
+
 import numpy as np
 import pytest
 import tiny
 
 from minilte.comm import threads
 from minilte.core import models, tree
-from minilte.core.errors import BadInput
+from minilte.core.errors import BadInput, RanksDisagree
 from minilte.core.head import seen
-from minilte.runs import checkpoint, elastic, folder, job
+from minilte.runs import checkpoint, elastic, folder, job, resume
 from minilte.runs.session import first_state, read_records
 
 
@@ -46,9 +48,9 @@ def test_a_run_goes_on_with_any_number_of_heads_to_the_same_bits_on_any_ranks(tm
 @pytest.mark.parametrize("heads", [1, 2, 5])
 def test_all_heads_compute_the_main_function_after_the_change(tmp_path, heads):  # law L10
     path = cut_off(tmp_path / "run", dtype="float64")
-    before = job.loaded(checkpoint.listed(path)[-1], job.opened(folder.read_settings(path), tiny.Solo()))
+    before = resume.loaded(checkpoint.listed(path)[-1], job.opened(folder.read_settings(path), tiny.Solo()))
     session = job.opened(elastic.with_heads(folder.read_settings(path), heads), tiny.Solo())
-    state = job.loaded(checkpoint.listed(path)[-1], session)
+    state = resume.loaded(checkpoint.listed(path)[-1], session)
     assert len(state.heads) == heads and len(state.main.then) == heads
     assert all(
         np.array_equal(a, b) for a, b in zip(tree.leaves(state.main.weights), tree.leaves(before.main.weights))
@@ -65,7 +67,7 @@ def test_all_heads_compute_the_main_function_after_the_change(tmp_path, heads): 
 def test_a_merge_after_the_change_is_the_mean_of_what_the_heads_did(tmp_path):  # law L13
     path = cut_off(tmp_path / "run", dtype="float64")
     session = job.opened(elastic.with_heads(folder.read_settings(path), 5), tiny.Solo())
-    state = job.loaded(checkpoint.listed(path)[-1], session)
+    state = resume.loaded(checkpoint.listed(path)[-1], session)
     method = session.parts.method
     heads = method.local(state.main, list(state.heads), 4, 6, map)
     main, _ = method.merge(session.comm, state.main, heads, 6)
@@ -81,9 +83,11 @@ def test_a_merge_after_the_change_is_the_mean_of_what_the_heads_did(tmp_path):  
     ("settings", "words"),
     [
         (dict(method="full"), "full has workers that hold nothing"),
-        (dict(head_ranks=(1, 2, 2)), "a run with --head-ranks keeps its 3 heads"),
-        (dict(shares=(0.5, 0.25, 0.25)), "a run with --shares keeps its 3 heads"),
-        (dict(merge_rule="telescope"), "a run with --merge-rule keeps its 3 heads"),
+        (dict(head_ranks=(1, 2, 2)), r"a run with --head-ranks \(1, 2, 2\) keeps its 3 heads"),
+        (dict(shares=(0.5, 0.25, 0.25)), r"a run with --shares \(.*\) keeps its 3 heads"),
+        (dict(merge_rule="telescope"), "a run with --merge-rule 'telescope' keeps its 3 heads"),
+        (dict(topology="auto"), "a run with --topology auto keeps its 3 heads"),
+        (dict(versus="full"), "a run with --versus 'full' keeps its 3 heads"),
     ],
     ids=str,
 )
@@ -105,3 +109,41 @@ def test_without_a_checkpoint_the_run_begins_with_the_new_heads(tmp_path):
     path = tiny.begin(tmp_path / "run", heads=3)
     assert resumed(path, 2)["weights_sha256"] == tiny.go_on(tiny.begin(tmp_path / "two", heads=2))["weights_sha256"]
     assert len(first_state(tiny.session(heads=2)).heads) == 2
+
+
+def test_a_picture_shows_no_bound_that_a_change_of_heads_has_lifted(tmp_path, monkeypatch):  # law L2
+    bounds = []
+    monkeypatch.setattr(job, "pictures", lambda *given: bounds.append(given[-1]))
+    tiny.go_on(tiny.begin(tmp_path / "whole", heads=3))
+    resumed(cut_off(tmp_path / "run"), 2)
+    assert bounds == [{"layer1": 6}, {}]
+
+
+def test_ranks_that_see_other_checkpoints_do_not_go_on_together(tmp_path, monkeypatch):
+    path = cut_off(tmp_path / "run")
+    newest = checkpoint.listed(path)[-1]
+
+    def rank(transport):
+        config = job.settings(path, transport)
+        session = job.opened(config, transport)
+        try:
+            job.run(path, session, job.SILENT._replace(latest_good=True))
+        except RanksDisagree as trouble:
+            return str(trouble), trouble.agreed
+
+    real = checkpoint.load
+
+    def load(one, *given):
+        if one == newest and threading.current_thread().name.endswith("lost"):
+            raise checkpoint.Damaged(f"{one}: damaged for this rank alone")
+        return real(one, *given)
+
+    def named(transport):
+        threading.current_thread().name = f"rank-{transport.rank}" + "-lost" * (transport.rank == 1)
+        return rank(transport)
+
+    monkeypatch.setattr(checkpoint, "load", load)
+    said = threads.run(2, named)
+    assert said[0] == said[1] and "rank 1: has a checkpoint of step" in said[0][0] and said[0][1]
+    monkeypatch.undo()
+    assert resumed(path, 3)["weights_sha256"] == tiny.go_on(tiny.begin(tmp_path / "whole", heads=3))["weights_sha256"]

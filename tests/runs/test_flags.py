@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tiny import configs, words
 
 from minilte.core.errors import BadInput
-from minilte.runs.config import Config, flag_name, item_type
+from minilte.runs.config import Config
+from minilte.runs.knobs import flag_name, item_type
 from minilte.runs.flags import nearest, parse, parser, read_toml
 
 MADE = parser("prog", "what it does", Config)

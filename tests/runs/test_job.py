@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from minilte.comm import threads
 from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
-from minilte.runs import checkpoint, job
+from minilte.runs import checkpoint, job, resume
 from minilte.runs.session import read_records
 
 
@@ -148,7 +148,7 @@ def test_the_folder_holds_what_the_design_says(tmp_path):
         "final.safetensors",
         "summary.json",
     }
-    assert json.loads((path / "config.json").read_text()) == job.as_read(tiny.config())
+    assert json.loads((path / "config.json").read_text()) == resume.as_read(tiny.config())
 
 
 def test_settings_are_those_the_folder_was_made_with(tmp_path):
@@ -196,7 +196,7 @@ def test_a_damaged_file_of_the_folder_is_named(tmp_path, file, content):
 def test_settings_changed_behind_a_runs_back_are_refused_with_both_values(tmp_path):
     path = tiny.begin(tmp_path / "run")
     tiny.go_on(path, watch=tiny.stop_after(0))
-    changed = job.as_read(dataclasses.replace(tiny.config(), lr=0.5))
+    changed = resume.as_read(dataclasses.replace(tiny.config(), lr=0.5))
     (path / "config.json").write_text(json.dumps(changed))
     with pytest.raises(BadInput, match="step-2: made with lr 0.001, but the run has 0.5"):
         tiny.go_on(path)

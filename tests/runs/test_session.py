@@ -14,16 +14,14 @@ from minilte.core import models, tree
 from minilte.core.errors import BadInput, Diverged
 from minilte.runs import folder, plots
 from minilte.runs.session import (
-    stalled,
-    Health,
     Record,
     advance,
-    checked,
     due,
     first_state,
     open_session,
     read_records,
     dense_weights,
+    silent_loss,
 )
 from minilte.runs.weights import sha256
 
@@ -205,28 +203,21 @@ def test_a_run_that_measures_draws_it(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["measures.png", "measures.svg"]
 
 
-def test_a_loss_that_stays_ten_times_the_first_ends_the_run_and_one_that_comes_back_does_not():
-    health = Health(None, 0)
-    for loss in (2.0, 25.0, 25.0, 1.0, 25.0, 25.0):
-        health = checked(health, 5, [loss, loss])
-    assert health == Health(2.0, 2)
-    with pytest.raises(Diverged, match="the loss is 25 at step 7, 12.5 times the first") as caught:
-        checked(health, 7, [25.0])
-    assert caught.value.agreed
+def test_the_loss_of_saying_nothing_is_that_of_a_network_of_zeros():
+    session = tiny.session()
+    y = session.parts.data.y_train
+    assert silent_loss(session) == pytest.approx(np.mean(np.sum(y.astype(float) ** 2, axis=1)))
 
 
-def test_a_run_that_was_stopped_remembers_its_first_loss():
+def test_health_goes_on_where_a_run_was_stopped():
     session = tiny.session()
     _, states = everything(session)
-    assert states[1].facts["first_loss"] == states[-1].facts["first_loss"] > 0
+    assert states[1].facts["health"] == states[-1].facts["health"] and states[1].facts["health"][0] > 0
     _, resumed = everything(session, states[1])
-    assert resumed[-1].facts["first_loss"] == states[-1].facts["first_loss"]
-
-
-def test_a_run_that_no_longer_improves_is_noticed_and_one_that_does_is_not():
-    made = lambda *losses: [Record(10 * i, 0, 0.0, [], loss) for i, loss in enumerate(losses)]  # noqa: E731
-    assert stalled(made(5, 4, 3, 2, 1, 0.5, 0.4), 60) is None
-    assert stalled(made(5, 1, 2, 2, 2, 2, 2), 60) == 10
-    assert stalled(made(5, 1, 2, 2, 2, 2, 2), 600) is None  # not for a quarter of the run yet
-    assert stalled(made(5, 1, 2, 2, 2, 2), 60) is None and stalled([], 60) is None
-    assert stalled(made(5, 1, None, 2, None, 2, 2), 60) is None  # too few evaluations
+    assert resumed[-1].facts["health"] == states[-1].facts["health"]
+    ill = states[1]._replace(facts=states[1].facts | {"health": [1e-9, 2]})
+    patch = pytest.MonkeyPatch()
+    patch.setattr("minilte.runs.session.silent_loss", lambda session: 0.0)
+    with pytest.raises(Diverged, match="after 1e-09 at the first merge"), patch.context():
+        everything(session, ill)  # the third bad merge in a row is the first after the stop
+    patch.undo()
