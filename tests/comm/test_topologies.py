@@ -12,13 +12,13 @@ from minilte.comm import threads
 from minilte.comm.buffers import cat
 from minilte.comm.mpi import job
 from minilte.comm.ranks import Ranks
-from minilte.comm.topologies import allgather, allreduce, server
+from minilte.comm.topologies import WHOLE, allgather, allreduce, server
 from minilte.comm.wire import WIRES
 from minilte.core import lte, tree
 from minilte.core.head import replica_of
 from minilte.laws.dense import dense_path
 from minilte.laws.strategies import cases
-from minilte.laws.world import Case, build, gap
+from minilte.laws.world import Case, build, gap, uneven
 
 RANKS = st.sampled_from([1, 2, 3, 5])
 NAMES = ("allgather", "allreduce", "server")
@@ -113,3 +113,25 @@ def test_no_float_matrix_ever_exists_on_a_worker(quant):
     assert done.returncode == 0, done.stderr
     master, worker, matrix = (int(word) for word in done.stdout.split())
     assert worker < 0.9 * matrix and master > 4 * matrix  # codes, factors, optimizer; W, its copy, a merge
+
+
+@settings(max_examples=20)
+@given(cases(activation="tanh"), st.sampled_from(["allreduce", "server"]), RANKS)
+def test_every_topology_gives_the_heads_their_shares(case, name, ranks):
+    world, w = build(case), uneven(case.heads)
+    expected, _ = path(world, make("allgather", world), 1, w=w)
+    got, _ = path(world, make(name, world), ranks, w=w)
+    assert gap(got, expected) < 1e-8  # rounding of a dozen steps; Adam divides by roots as small as eps
+
+
+def test_a_master_makes_a_copy_of_each_layer_for_each_merge_under_its_own_step():
+    world, seen = build(Case(widths=(4, 3, 2), ranks=(1, 1), every=2, steps=5)), []
+
+    def look(W, layer, step):
+        seen.append((layer, step))
+        return W
+
+    task, adapted = world.task, list(world.plan.ranks[0])
+    way = server(task.weights, replica_of(task.weights, adapted), adapted, WHOLE._replace(look=look))
+    path(world, way, 1)
+    assert seen == [(layer, step) for step in (0, 2, 4, 5) for layer in ("layer1", "layer2")]

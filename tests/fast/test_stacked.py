@@ -61,3 +61,13 @@ def test_a_stacked_layer_is_a_layer_of_the_network():
     assert models.PAIRS[Stacked] == (stacked.stacked, stacked.stacked_back)
     with pytest.raises(TypeError):
         Stacked()
+
+
+def test_heads_keep_their_own_parts_of_the_whole_batchs_mean():
+    world = build(Case(ranks=(2, 1, 3), steps=3, lr=0.3))
+    uneven = world._replace(task=world.task._replace(shares=(0.5, 0.3, 0.2)))
+    plain, fast = (
+        weights_along(uneven.method(reduction="batch", **way), 3, 3)
+        for way in ({}, {"local_steps": stacked_steps(3)})
+    )
+    assert apart(fast, plain) < 1e-9  # rounding

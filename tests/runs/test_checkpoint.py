@@ -1,6 +1,7 @@
 """Checkpoints: what is loaded is what was saved, bit by bit; what is damaged or half written never is."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from minilte.baselines.data_parallel import Worker
 from minilte.core import tree
 from minilte.core.errors import BadInput, DiskTrouble
 from minilte.core.random import stream
-from minilte.runs import checkpoint, job
+from minilte.runs import checkpoint, folder, job
 from minilte.runs.checkpoint import State
 from minilte.runs.session import advance, first_state, read_records
 
@@ -347,3 +348,13 @@ def test_with_all_checkpoints_damaged_the_run_begins_anew_when_asked_to(tmp_path
         (one / "state.safetensors").write_bytes(b"")
     got = tiny.go_on(cut, watch=job.SILENT._replace(latest_good=True))
     assert got["weights_sha256"] == tiny.go_on(whole)["weights_sha256"]
+
+
+def test_checkpoints_of_other_settings_are_not_damaged_and_stay_where_they_are(tmp_path):
+    cut = tiny.begin(tmp_path / "cut")
+    assert isinstance(tiny.go_on(cut, watch=tiny.stop_after(2)), job.Stopped)
+    before = checkpoint.listed(cut)
+    folder.write_json(cut / "config.json", dataclasses.asdict(tiny.config(lr=0.5)))
+    with pytest.raises(BadInput, match="made with lr 0.001, but the run has 0.5"):
+        tiny.go_on(cut, watch=job.SILENT._replace(latest_good=True))
+    assert checkpoint.listed(cut) == before
