@@ -35,13 +35,14 @@ def run(body: Callable, argv: Sequence[str], transport=None) -> int:
     if "--debug" not in argv:  # the end of a run that overflows is one line, not NumPy's dozen before it
         warnings.filterwarnings("ignore", category=RuntimeWarning)
     try:
-        return body(argv, transport)
+        code = body(argv, transport)
     except BaseException as error:  # SystemExit too: a rank that leaves early would hang the others for ever
         agreed = transport.size == 1 or getattr(error, "agreed", False)
         code = complain(error, argv, transport.rank) if transport.rank == 0 or not agreed else exit_code(error)
         if not agreed:
             transport.abort(code)
-        return code
+    transport.leave(code)
+    return code
 
 
 def connect():

@@ -49,6 +49,7 @@ KINDS = {  # one run of each kind of state
     "auto": dict(topology="auto"),
     "server": dict(topology="server"),
     "server-reset": dict(topology="server", reset="ab"),
+    "quorum": dict(bad_heads="skip", quorum=1),
     "half-wire": dict(wire="float16"),
     "brain-wire": dict(topology="server", wire="bfloat16", replicas="frozen"),
     "nf4": dict(quant="nf4", quant_block=16),
@@ -178,6 +179,11 @@ def configs(draw) -> Config:
         settle("bad_heads")
     if made["wire"] == "float16":
         settle("bad_heads")
+    if made["bad_heads"] == "stop" or made["topology"] not in ("default", "server") or made["versus"] != "none":
+        settle("quorum")
+    made["quorum"] = min(made["quorum"], heads)
+    if not made["quorum"]:
+        settle("grace")
     if made["reset"] != "none" or made["stack"] > 1:
         settle("correction")
     if made["quant"] == "none":

@@ -118,29 +118,32 @@ class MPIRank:
         self.MPI, self.world = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.world.rank, self.world.size
         self.eyes = Eyes()
+        self.parting = 600.0  # seconds to wait for the others at the end
+        self.going, self.coming = [], {}  # messages between two ranks that are on their way
 
     def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
         """Every rank's bytes, one after the other."""
         everything = np.empty(sum(counts), np.uint8)
-        self._finish(self.world.Iallgatherv([mine, self.MPI.BYTE], [everything, list(counts), self.MPI.BYTE]))
+        self.wait(self.world.Iallgatherv([mine, self.MPI.BYTE], [everything, list(counts), self.MPI.BYTE]).Test)
         return everything
 
     def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
         """Every rank's bytes, one after the other, on rank 0."""
         everything = np.empty(sum(counts), np.uint8) if self.rank == 0 else None
         receive = [everything, list(counts), self.MPI.BYTE] if self.rank == 0 else None
-        self._finish(self.world.Igatherv([mine, self.MPI.BYTE], receive))
+        self.wait(self.world.Igatherv([mine, self.MPI.BYTE], receive).Test)
         return everything
 
-    def broadcast(self, buffer: Array) -> None:
-        """Rank 0's bytes into the buffer of every other rank."""
-        self._finish(self.world.Ibcast([buffer, self.MPI.BYTE]))
+    def broadcast(self, *buffers: Array, newest: bool = False) -> None:
+        """Rank 0's bytes into the buffers of every other rank."""
+        for buffer in buffers:
+            self.wait(self.world.Ibcast([buffer, self.MPI.BYTE]).Test)
 
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
         """What each rank has for this one."""
         out, arrived = np.concatenate(list(parts)), np.empty(sum(counts), np.uint8)
         send = [out, [part.nbytes for part in parts], self.MPI.BYTE]
-        self._finish(self.world.Ialltoallv(send, [arrived, list(counts), self.MPI.BYTE]))
+        self.wait(self.world.Ialltoallv(send, [arrived, list(counts), self.MPI.BYTE]).Test)
         return np.split(arrived, np.cumsum(counts)[:-1])
 
     def objects(self, mine) -> list:
@@ -153,6 +156,14 @@ class MPIRank:
         data, counts = self._as_message(mine)
         everything = self.gather(data, counts)
         return None if everything is None else self._as_objects(everything, counts)
+
+    def leave(self, code: int) -> None:
+        """The end of this rank, once all have come to theirs; without those that do not, the job ends here."""
+        self.eyes = Eyes(self.parting)
+        try:
+            self.wait(self.world.Ibarrier().Test)
+        except RankLost:
+            self.abort(code)
 
     def abort(self, code: int) -> None:
         """End every rank of the job now."""
@@ -169,15 +180,31 @@ class MPIRank:
         """Every rank's object."""
         return [self.MPI.pickle.loads(part) for part in np.split(everything, np.cumsum(counts)[:-1])]
 
-    def _finish(self, request) -> None:
-        """Wait for a collective, giving the core to whoever needs it; after a while with short sleeps.
+    def post(self, thing, to: int) -> None:
+        """Send an object without waiting for its receiver. Only between ranks of this job, never from a file."""
+        self.going = [request for request in self.going if not request.Test()]
+        self.going.append(self.world.isend(thing, to))
+
+    def heard(self, source: int):
+        """The next object that a rank has posted here; None where none has arrived whole."""
+        if source not in self.coming:
+            if (message := self.world.improbe(source)) is None:
+                return None
+            self.coming[source] = message.irecv()
+        arrived, thing = self.coming[source].test()
+        if arrived:
+            del self.coming[source]
+        return thing
+
+    def wait(self, reached: Callable[[], bool]) -> None:
+        """Until something is reached, giving the core to whoever needs it; after a while with short sleeps.
 
         A large collective goes on only while it is polled, in many small steps: a sleep of 1 ms between polls made
         2 ranks twenty times slower, and 8 ranks on 2 cores twice. Raises RankLost when it takes too long.
         """
         polls, begun = 0, time.monotonic()
         self.eyes.beat()
-        while not request.Test():
+        while not reached():
             os.sched_yield() if polls < YIELDS else time.sleep(1e-4)  # not sleep(0): that takes 50 us
             polls += 1
             if polls % SIGN == 0:

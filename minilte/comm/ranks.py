@@ -5,6 +5,7 @@ is, and how bytes get from one to others. The order of every sum is that of the 
 number of ranks. Rank 0 always has a head, and is the master where there is one.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +35,8 @@ class Transport(Protocol):
     def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
         """Every rank's bytes, one after the other, on rank 0; None elsewhere."""
 
-    def broadcast(self, buffer: Array) -> None:
-        """Rank 0's bytes into the buffer of every other rank."""
+    def broadcast(self, *buffers: Array, newest: bool = False) -> None:
+        """Rank 0's bytes into the buffers of every other rank; `newest`: what was sent so before is of no more use."""
 
     def objects(self, mine) -> list:
         """Every rank's small Python object, by rank: for agreement, not for weights."""
@@ -87,8 +88,7 @@ class Ranks:
         header = np.array([*notes, self.stop, self._mark()], np.float64)
         self.transport.broadcast(header.view(np.uint8))
         self._compare([header[-1], self._mark()])
-        for leaf in tree.leaves(given):
-            self.transport.broadcast(leaf.reshape(-1).view(np.uint8))
+        self.transport.broadcast(*(leaf.reshape(-1).view(np.uint8) for leaf in tree.leaves(given)), newest=True)
         if self.rank == 0:
             self._count([given], self.size - 1, header.nbytes)
         *losses, stop, _ = header.tolist()
@@ -131,9 +131,9 @@ class Ranks:
         return (self.tag % 2**20) * 2**32 + self.met % 2**32
 
     def _compare(self, marks: Sequence[float]) -> None:
-        """Raises RanksDisagree, naming a rank that is elsewhere."""
+        """Raises RanksDisagree, naming a rank that is elsewhere; one that missed the merge has no mark."""
         for rank, mark in enumerate(marks):
-            if mark != marks[0]:
+            if mark != marks[0] and not math.isnan(mark):
                 (run, met), (other, first) = divmod(int(mark), 2**32), divmod(int(marks[0]), 2**32)
                 what = f"merge {met} where rank 0 is at merge {first}" if run == other else "another run than rank 0"
                 trouble = RanksDisagree(f"rank {rank}: is at {what}; start all ranks alike, then --resume")
@@ -163,11 +163,11 @@ class Ranks:
             parts.append(buffer[at : at + size])
             *heard, wish, mark = buffer[at + size : at + count].copy().view(np.float64).tolist()
             losses += heard
-            wishes.append(int(wish))
+            wishes.append(wish)
             marks.append(mark)
             at += count
         self._compare(marks)
-        self.stop = max(wishes)
+        self.stop = int(np.nanmax(wishes))
         return parts, losses
 
     def _heads(self, buffer: Array, sizes: Sequence[int], like: Sequence[Tree]) -> tuple[list, list]:

@@ -22,7 +22,7 @@ class Solo:
         """Its own bytes."""
         return mine
 
-    def broadcast(self, buffer: Array) -> None:
+    def broadcast(self, *buffers: Array, newest: bool = False) -> None:
         """Nobody else is there."""
 
     def objects(self, mine) -> list:
@@ -30,3 +30,6 @@ class Solo:
         return [mine]
 
     to_root = objects
+
+    def leave(self, code: int) -> None:
+        """Nobody else is there."""

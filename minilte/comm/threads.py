@@ -1,6 +1,8 @@
 """Ranks played by threads of one process: for tests that need many rank counts quickly, and for notebooks."""
 
 import threading
+import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,10 +11,13 @@ from minilte.core.types import Array
 
 
 class ThreadRank:
-    """One of `size` ranks that meet at a barrier and read each other's buffers from a common table."""
+    """One of `size` ranks that meet at a barrier and read each other's buffers from a common table.
 
-    def __init__(self, rank: int, size: int, table: list, barrier: threading.Barrier):
-        self.rank, self.size, self.table, self.barrier = rank, size, table, barrier
+    `letters[sender, receiver]` is what was posted and not yet read.
+    """
+
+    def __init__(self, rank: int, size: int, table: list, barrier: threading.Barrier, letters: dict):
+        self.rank, self.size, self.table, self.barrier, self.letters = rank, size, table, barrier, letters
 
     def objects(self, mine) -> list:
         """Every rank's object, by rank."""
@@ -36,27 +41,42 @@ class ThreadRank:
         everyone = self.allgather(mine, counts)
         return everyone if self.rank == 0 else None
 
-    def broadcast(self, buffer: Array) -> None:
-        """Rank 0's bytes into the buffer of every other rank."""
-        if self.rank == 0:
-            self.objects(buffer.copy())
-        else:
-            buffer[:] = self.objects(None)[0]
+    def broadcast(self, *buffers: Array, newest: bool = False) -> None:
+        """Rank 0's bytes into the buffers of every other rank."""
+        told = self.objects([buffer.copy() for buffer in buffers] if self.rank == 0 else None)[0]
+        for buffer, new in zip(buffers, told, strict=True):
+            buffer[:] = new
 
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
         """What each rank has for this one."""
         return [theirs[self.rank].copy() for theirs in self.objects(parts)]
 
+    def post(self, thing, to: int) -> None:
+        """Leave an object for a rank."""
+        self.letters[self.rank, to].append(thing)
+
+    def heard(self, source: int):
+        """The next object that a rank left here; None where there is none."""
+        left = self.letters[source, self.rank]
+        return left.popleft() if left else None
+
+    def wait(self, reached: Callable[[], bool]) -> None:
+        """Until something is reached. Raises BrokenBarrierError when another rank is gone."""
+        while not reached():
+            if self.barrier.broken:
+                raise threading.BrokenBarrierError
+            time.sleep(1e-5)
+
 
 def run(size: int, work: Callable[[ThreadRank], object]) -> list:
     """work(transport) on `size` ranks at once; their results by rank. The first exception of any rank is raised."""
-    table, barrier = [None] * size, threading.Barrier(size)
+    table, barrier, letters = [None] * size, threading.Barrier(size), defaultdict(deque)
     results: list = [None] * size
     failures: list[BaseException] = []
 
     def one(rank):
         try:
-            results[rank] = work(ThreadRank(rank, size, table, barrier))
+            results[rank] = work(ThreadRank(rank, size, table, barrier, letters))
         except BaseException as failure:
             failures.append(failure)
             barrier.abort()  # the others must not wait for a rank that is gone

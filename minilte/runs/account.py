@@ -18,7 +18,7 @@ def bytes_sent(comm: Ranks, parts: Parts, before: dict[str, int], steps: int) ->
     `per_rank`. Headers are counted apart. Every rank calls. Evaluation, agreement and checkpoints are not training
     traffic and are left out.
     """
-    by_rank = comm.transport.objects(dict(comm.sent))
+    by_rank = sent_by_rank(comm)
     kinds = added([before, *by_rank])
     dense = nbytes(parts.task.weights) * steps
     return {
@@ -30,6 +30,11 @@ def bytes_sent(comm: Ranks, parts: Parts, before: dict[str, int], steps: int) ->
         "full_rank_ring": ring(comm.size, dense),
         "full_rank_all_to_all": all_to_all(comm.size, dense),
     }
+
+
+def sent_by_rank(comm: Ranks) -> list[dict[str, int]]:
+    """What each rank has sent so far, by kind; of a rank that is late nothing is known. Every rank calls."""
+    return [sent or {} for sent in comm.transport.objects(dict(comm.sent))]
 
 
 def added(counts: Sequence[dict[str, int]]) -> dict[str, int]:

@@ -10,6 +10,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from minilte.core.errors import BadInput
 from minilte.core.types import Array, Tree
 from minilte.data.files import content, opened, shown
 from minilte.runs import folder
+from minilte.runs.config import Config
 from minilte.runs.knobs import brief, flag_name
 from minilte.runs.weights import unpacked
 
@@ -173,11 +175,15 @@ def read_manifest(path: Path) -> dict:
 
 
 def refuse_other_run(path: Path, had: dict, config: dict) -> None:
-    """Raises BadInput for settings that are not the run's, naming both values."""
+    """Raises BadInput for settings that are not the run's, naming both values.
+
+    A setting that did not exist yet when the checkpoint was made had what is its default now.
+    """
+    had = json.loads(json.dumps(asdict(Config()))) | had
     for name, value in config.items():
-        if had.get(name) != value:
+        if had[name] != value:
             raise BadInput(
-                f"{shown(path)}: made with {flag_name(name)} {brief(had.get(name))}, but the run has {brief(value)};"
+                f"{shown(path)}: made with {flag_name(name)} {brief(had[name])}, but the run has {brief(value)};"
                 " restore that one"
             )
 

@@ -19,7 +19,8 @@ RULES = {"mean": MEAN, "telescope": TELESCOPE}
 
 
 MERGING = (  # settings that say something to a method that merges factors alone
-    "merge_rule", "shares", "topology", "wire", "bad_heads", "correction", "stack",
+    "merge_rule", "shares", "topology", "wire", "bad_heads", "quorum", "grace", "correction",
+    "stack",
     "quant", "quant_mode", "quant_scale", "quant_block", "quant_rounding",
 )  # fmt: skip
 
@@ -86,6 +87,10 @@ class Config:
     bad_heads: str = knob(
         "stop", "a head that is not finite, or (skip, clip) moved 3 times as far as the median", choices=POLICIES
     )
+    quorum: int = knob(
+        0, "heads that suffice for a merge under a master; who misses it is left out; 0: all", least=0, most=100_000
+    )
+    grace: float = knob(5.0, "seconds to wait for the others once a quorum is there", least=0.0, most=1e6)
     correction: str = knob(
         "factors", "V as factors beside W, or absorbed into a dense W of each head", choices=("factors", "absorbed")
     )
@@ -173,10 +178,27 @@ class Config:
             raise BadInput(
                 "wire: expected full or bfloat16 with --bad-heads skip or clip: float16 cannot carry a bad head"
             )
+        self.check_quorum()
         if self.correction == "absorbed" and (self.reset != "none" or self.stack > 1):
             raise BadInput(
                 "correction: expected factors with a reset or --stack; absorbed is for --reset none, head by head"
             )
+
+    def check_quorum(self):
+        """A quorum needs a master, who decides who is late, and a guard that leaves heads out. Raises BadInput."""
+        if not self.quorum:
+            if self.grace != self.default("grace"):
+                raise BadInput("grace: expected a --quorum, without which all are waited for")
+            return
+        if self.quorum > self.heads:
+            raise BadInput(f"quorum: expected at most the {self.heads} heads there are, got {self.quorum}")
+        for name, fit in {
+            "bad_heads": ("skip", "clip"),
+            "topology": ("default", "server"),
+            "versus": ("none",),
+        }.items():
+            if (got := getattr(self, name)) not in fit:
+                raise BadInput(f"quorum: expected --{flag_name(name)} {' or '.join(fit)}, got {got}")
 
     def without_merging(self, method: str) -> "Config":
         """The same run by a method that merges nothing."""

@@ -61,12 +61,19 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def locked(handle: int) -> bool:
-    """Try to lock an open folder; it is let go when it is closed, at the latest by the end of the process."""
+    """Try to lock an open folder; it is let go when it is closed, at the latest by the end of the process.
+
+    A file system without locks, as some network ones are, cannot tell: there it always succeeds.
+    """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
     except BlockingIOError:
         return False
+    except OSError as trouble:
+        if trouble.errno in (errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS):
+            return True
+        raise
 
 
 def write(path: Path, content: bytes) -> None:

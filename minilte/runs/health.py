@@ -10,6 +10,7 @@ from minilte.core.errors import Diverged
 from minilte.core.types import Tree
 
 RUNAWAY, PATIENT = 10.0, 3  # a loss of so many times the first, at so many merges in a row, is no training any more
+LEAP = 10.0  # times the largest update before: a finite loss may not show it yet
 STALLED = 5  # evaluations, over a quarter of the run, without a better training loss
 
 
@@ -62,3 +63,8 @@ def stalled(losses: Sequence[tuple[int, float]], steps: int) -> int | None:
     best = min(range(len(losses)), key=lambda at: losses[at][1])
     long_ago = losses[-1][0] - losses[best][0] >= steps / 4
     return losses[best][0] if long_ago and len(losses) - 1 - best >= STALLED else None
+
+
+def leapt(norms: Sequence[float], norm: float) -> bool:
+    """Is the norm of an update beyond all that came before?"""
+    return len(norms) >= 2 and norm > LEAP * max(norms) > 0

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minilte.core.types import Linear
+from minilte.core.types import Head, Linear
 from minilte.data.dataset import unscaled
 from minilte.runs import account, checkpoint, elastic, folder, plots, weights
 from minilte.runs.agree import agreed, alike
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
-from minilte.runs.health import stalled
+from minilte.runs.health import leapt, stalled
 from minilte.runs.machine import SAME_BITS, changed, fingerprint
 from minilte.runs.pulse import Pulse, left_by_the_dead
 from minilte.runs.resume import as_read, best_saved, latest, set_aside
@@ -120,7 +120,7 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         folder.write_json(path / "config.json", dataclasses.asdict(config))  # with the heads it goes on with
         set_aside(path, state.step)
         keep_until(path / "metrics.jsonl", state.step)
-    before, losses = state.step, []
+    before, seen, late = state.step, [], frozenset()
     session.comm.tag = zlib.crc32(json.dumps(as_read(config)).encode())
     for record, state in advance(session, state):
         if pulse:
@@ -128,7 +128,8 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         if transport.rank == 0:
             folder.append_line(path / "metrics.jsonl", record._asdict())
             watch.record(record, session)
-            tell_of_a_standstill(losses, record, config.steps, speaking)
+            tell_of_health(seen, record, config.steps, speaking)
+            late = tell_of_the_late(late, session, state.step, speaking)
         session.comm.wish = watch.wish()
         stop = session.comm.stop
         if stop or (before < state.step and due(before, state.step, config.save_steps, config.steps)):
@@ -139,13 +140,32 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
     return finish(path, session, state, baseline(path, session, watch))
 
 
-def tell_of_a_standstill(losses: list[tuple[int, float]], record: Record, steps: int, watch: Watch) -> None:
-    """Add an evaluation to the losses so far, and say so when they begin to be no better than one of long ago."""
-    if record.train_loss is not None:
-        before = stalled(losses, steps)
-        losses.append((record.step, record.train_loss))
-        if before is None and (best := stalled(losses, steps)) is not None:
-            watch.say(f"note: the training loss has not been below that of step {best} since")
+def tell_of_health(seen: list[Record], record: Record, steps: int, watch: Watch) -> None:
+    """Add an evaluation to those so far, and say so when they begin to be no better than one of long ago, or when the
+    weights moved as never before."""
+    if record.train_loss is None:
+        return
+    losses = [(one.step, one.train_loss) for one in (*seen, record)]
+    norms = [one.update_norm for one in seen if one.update_norm is not None]
+    if stalled(losses[:-1], steps) is None and (best := stalled(losses, steps)) is not None:
+        watch.say(f"note: the training loss has not been below that of step {best} since")
+    if record.update_norm is not None and leapt(norms, record.update_norm):
+        watch.say(
+            f"note: the weights moved by {record.update_norm:.3g} in the round before step {record.step}, "
+            f"{record.update_norm / max(norms):.0f} times as far as ever before"
+        )
+    seen.append(record)
+
+
+def tell_of_the_late(before: frozenset, session: Session, step: int, watch: Watch) -> frozenset:
+    """The ranks that a quorum merged without, said when they change."""
+    late = frozenset(getattr(session.comm.transport, "late", ()))
+    for rank in sorted(late ^ before):
+        block = session.comm.blocks[rank]
+        heads = f"head {block[0]}" if len(block) == 1 else f"heads {block[0]} to {block[-1]}"
+        what = "missed the merge" if rank in late else "is back, in time for the merge"
+        watch.say(f"note: rank {rank} ({heads}) {what} at step {step}")
+    return late
 
 
 def check_machine(path: Path, session: Session, watch: Watch) -> None:
@@ -171,12 +191,20 @@ def save(path: Path, session: Session, state: State) -> None:
     """Gather every head on rank 0 and write a checkpoint there; the best so far is kept."""
     transport = session.comm.transport
     gathered = transport.to_root(state.heads)
-    sent = account.added([state.facts["sent"], *transport.objects(dict(session.comm.sent))])
+    sent = account.added([state.facts["sent"], *account.sent_by_rank(session.comm)])
     if gathered is not None:
-        heads = tuple(head for heads in gathered for head in heads)
+        blocks = [left_out(session, state, p) if mine is None else mine for p, mine in enumerate(gathered)]
+        heads = tuple(head for block in blocks for head in block)
         folder.settle(path / "metrics.jsonl")  # no checkpoint is ahead of its records
         whole = state._replace(heads=heads, facts=state.facts | {"sent": sent})
         checkpoint.save(path, whole, as_read(session.config), best_saved(path, state.step))
+
+
+def left_out(session: Session, state: State, rank: int) -> list[Head]:
+    """The heads of a rank that is late, as it will have them when it comes: all that they hold is known here."""
+    method, then = session.parts.method, state.main.then
+    heads = [method.enter(n)._replace(then=None if then is None else then[n]) for n in session.comm.blocks[rank]]
+    return [method.restart(state.main, head, state.step) for head in heads]
 
 
 def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | None:

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilte.comm.quorum import Quorum
 from minilte.comm.ranks import Ranks
 from minilte.comm.solo import Solo
-from minilte.core import lte, models
+from minilte.comm.traffic import share
+from minilte.core import lte, models, tree
 from minilte.core.errors import BadInput
-from minilte.core.types import Head, Round, Tree, Weights
+from minilte.core.types import Head, Method, Round, Tree, Weights
 from minilte.data.dataset import Dataset
 from minilte.data.files import shown
 from minilte.runs import folder
@@ -35,6 +37,7 @@ class Record(NamedTuple):
     test_loss: float | None = None
     test_accuracy: float | None = None  # a fraction; None for a regression
     trust: dict[str, float] | None = None  # heads that did not count in full: 0 left out, less than 1 clipped
+    update_norm: float | None = None  # |W_t - W_(t-T)|_F over all layers, of the last round
     measures: dict | None = None  # what `runs.measures` says, where it was asked for
 
 
@@ -57,7 +60,20 @@ def open_session(config: Config, transport=None, data: Dataset | None = None) ->
             parts = build(config, data, transport.rank)
     except MemoryError as trouble:
         raise BadInput(f"memory: {trouble}; ask for smaller --widths, or for fewer samples") from None
+    if config.quorum and transport.size > 1:
+        heads = [len(share(config.heads, transport.size, rank)) for rank in range(transport.size)]
+        transport = Quorum(transport, heads, config.quorum, config.grace)
+        parts = parts._replace(method=catching_up(parts.method, transport))
     return Session(config, parts, Ranks(transport, config.heads, cores() if transport.size == 1 else 1))
+
+
+def catching_up(method: Method, ranks: Quorum) -> Method:
+    """The method on a rank that takes no steps for a merge that is over already."""
+
+    def local(main, heads, *rest):
+        return list(heads) if ranks.behind() else method.local(main, heads, *rest)
+
+    return method._replace(local=local)
 
 
 def first_state(session: Session) -> State:
@@ -81,6 +97,7 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         yield observed(session, Round(0, state.main, list(state.heads), []), 0.0, True), state
     before, silent = state.step, silent_loss(session)
     health = Health(*state.facts.get("health", ()))
+    earlier = state.main
     while True:
         begun = time.perf_counter()
         with one_blas_thread():
@@ -93,13 +110,14 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         refuse_infinite(done.step, sound, agreed=True)
         health = checked(health, done.step, list(sound.values()), silent)
         done = done._replace(main=method.whole(done.main))
-        record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps))
+        record = observed(session, done, seconds, due(before, done.step, config.eval_steps, config.steps), earlier)
         record = record._replace(
             trust=bad or None, losses=[loss if math.isfinite(loss) else None for loss in done.losses]
         )
         facts = state.facts | {"seconds": seconds, "health": list(health)}
         yield record, State(done.step, done.main, tuple(done.heads), facts)
         before = done.step
+        earlier = done.main if comm.rank == 0 else None
 
 
 def silent_loss(session: Session) -> float:
@@ -115,8 +133,8 @@ def due(before: int, step: int, every: int, last: int) -> bool:
     return step // every > before // every or step == last
 
 
-def observed(session: Session, done: Round, seconds: float, evaluate: bool) -> Record:
-    """The record of a round; rank 0 evaluates the main weights if asked."""
+def observed(session: Session, done: Round, seconds: float, evaluate: bool, earlier: Tree = None) -> Record:
+    """The record of a round; rank 0 evaluates the main weights if asked, and how far they went from `earlier`."""
     record = Record(done.step, done.step * session.config.batch, seconds, done.losses)
     if not evaluate or session.comm.rank != 0:
         return record
@@ -128,7 +146,15 @@ def observed(session: Session, done: Round, seconds: float, evaluate: bool) -> R
         done.step, {"main weights, training": train_loss, "main weights, held out": test_loss}, agreed=False
     )
     looked = looked_at(session, done) if session.config.measure else None
-    return record._replace(train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy, measures=looked)
+    moved = None if earlier is None else distance(dense_weights(session, earlier), dense_weights(session, done.main))
+    return record._replace(
+        train_loss=train_loss, test_loss=test_loss, test_accuracy=accuracy, update_norm=moved, measures=looked
+    )
+
+
+def distance(a: Tree, b: Tree) -> float:
+    """|a - b|_F over all arrays of two trees."""
+    return math.sqrt(sum(float(np.square(x - y).sum()) for x, y in zip(tree.leaves(a), tree.leaves(b), strict=True)))
 
 
 def looked_at(session: Session, done: Round) -> dict:

@@ -31,14 +31,15 @@ def has_master(config: Config) -> bool:
 def settled(config: Config, start: Weights, replica: Weights, plan: Plan) -> tuple[Config, str]:
     """The settings with the topology that `default` or `auto` stands for, and a note on the choice of `auto`.
 
-    The default is a master where W is quantized, for no worker can merge then. `auto` takes the fewest bytes with a
+    The default is a master where W is quantized, for no worker can merge then, and under a quorum. `auto` takes the fewest bytes with a
     head on every rank: by the heads and not by the ranks, so that these cannot change the numbers of a run. Shapes of
     `start` and `replica` suffice.
     """
     if config.method != "lte" or config.topology not in ("default", "auto"):
         return config, ""
     if config.topology == "default" or config.quant != "none":
-        return dataclasses.replace(config, topology="allgather" if config.quant == "none" else "server"), ""
+        everyone = config.quant == "none" and not config.quorum
+        return dataclasses.replace(config, topology="allgather" if everyone else "server"), ""
     kinds = merge_bytes(config, start, replica, plan, config.heads)
     costs = {name: sum(sizes.values()) for name, sizes in kinds.items()}
     best = min(costs, key=costs.get)

@@ -12,6 +12,7 @@ from minilte.comm import threads
 from minilte.comm.buffers import cat
 from minilte.comm.mpi import job
 from minilte.comm.ranks import Ranks
+from minilte.comm.solo import Solo
 from minilte.comm.topologies import WHOLE, allgather, allreduce, server
 from minilte.comm.wire import WIRES
 from minilte.core import lte, tree
@@ -78,7 +79,7 @@ def test_the_bits_do_not_depend_on_the_ranks(case, name, ranks, wire):  # law L2
 def test_telescoping_holds_for_the_factors_that_were_sent(case, name, wire):  # law L1
     world = build(case)
     method = world.method(topology=make(name, world, wire))
-    comm = Ranks(threads.ThreadRank(0, 1, [None], threads.threading.Barrier(1)), case.heads)
+    comm = Ranks(Solo(), case.heads)
     for done in lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], case.steps):
         main = method.whole(done.main)
         for name, layer in main.weights.items():

@@ -1,6 +1,10 @@
-"""A rank that hangs: it is named, the job ends soon after the limit, and the run goes on."""
+"""A rank that hangs: it is named and the job ends soon after the limit, or a quorum goes on without it."""
 
+import json
+import os
 import random
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -29,7 +33,7 @@ sys.exit(train.main(sys.argv[1:]))"""
 def measure(full: bool, seed: int) -> list[Row]:
     """The rows of 9 hung ranks, or 2."""
     rng, troubles, slowest = random.Random(seed), [], 0.0
-    hung = 9 if full else 2
+    hung, left_out = (9, 6) if full else (2, 2)
     with jobs.place() as place:
         (place / "whole").mkdir()
         whole = jobs.unbroken(place / "whole", **SETTINGS)
@@ -37,9 +41,20 @@ def measure(full: bool, seed: int) -> list[Row]:
             trouble, seconds = hang(place / str(at), at % 3, rng.randint(2, 55), whole)
             slowest = max(slowest, seconds)
             troubles += [f"rank {at % 3}: {trouble}"] * bool(trouble)
+        missed = [
+            miss(place / f"quorum-{at}", 1 + at % 2, rng.randint(5, 55), back=at >= left_out / 2)
+            for at in range(left_out)
+        ]
+    missed = [trouble for trouble in missed if trouble]
     return [
         all_of("a rank that hangs: named with 75, resumed to the same bits", hung - len(troubles), hung, troubles),
         below("  slowest, from the start of the job: limit + 2 s and the start", slowest, LIMIT + 2 + 2, "s"),
+        all_of(
+            "a rank that hangs, for good or half a second: left out under a quorum",
+            left_out - len(missed),
+            left_out,
+            missed,
+        ),
     ]
 
 
@@ -56,3 +71,32 @@ def hang(folder: Path, rank: int, step: int, whole: jobs.Whole) -> tuple[str, fl
     code = jobs.ended(jobs.start(folder, 2, "--resume=run"))
     same = code == 0 and jobs.outcome(folder / "run") == whole.outcome
     return "" if same else f"resumed with exit {code}, {jobs.last_words(folder)}", seconds
+
+
+def miss(folder: Path, rank: int, step: int, back: bool) -> str:
+    """What is wrong with a run that goes on without a rank that stops at a step, and is woken half a second later or not."""
+    folder.mkdir()
+    flags = tiny.flags(
+        **SETTINGS | dict(steps=4800 if back else 600, save_every=300, quorum=2, grace=0.5, bad_heads="skip")
+    )
+    job = jobs.start(folder, 3, "--out=run", *flags, program=STOPPING.format(rank=rank, step=step))
+    if back:
+        wake = threading.Timer(0.5, lambda: os.kill(jobs.rank_process(folder, rank), signal.SIGCONT))
+        jobs.until(job, lambda: stopped(jobs.rank_process(folder, rank)))
+        wake.start()
+    code, left = jobs.ended(job), jobs.left(folder)
+    if code != 0 or left or jobs.outcome(folder / "run") is None:
+        return f"exit {code}, {left} processes left, {jobs.last_words(folder)}"
+    trusts = [json.loads(line)["trust"] for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+    out = [bool(trust) and str(rank) in trust for trust in trusts]
+    return (
+        "" if any(out) and out[-1] != back else f"left out at {sum(out)} of {len(out)} merges, at the last: {out[-1]}"
+    )
+
+
+def stopped(pid: int | None) -> bool:
+    """Does a process stand still?"""
+    try:
+        return pid is not None and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False

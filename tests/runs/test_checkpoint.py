@@ -20,7 +20,7 @@ from minilte.baselines.data_parallel import Worker
 from minilte.core import tree
 from minilte.core.errors import BadInput, DiskTrouble
 from minilte.core.random import stream
-from minilte.runs import checkpoint, folder, job
+from minilte.runs import checkpoint, folder, job, resume
 from minilte.runs.checkpoint import State
 from minilte.runs.session import advance, first_state, read_records
 
@@ -358,3 +358,10 @@ def test_checkpoints_of_other_settings_are_not_damaged_and_stay_where_they_are(t
     with pytest.raises(BadInput, match="made with lr 0.001, but the run has 0.5"):
         tiny.go_on(cut, watch=job.SILENT._replace(latest_good=True))
     assert checkpoint.listed(cut) == before
+
+
+def test_a_checkpoint_made_before_a_setting_existed_has_its_default(tmp_path):
+    config = resume.as_read(tiny.config())
+    checkpoint.refuse_other_run(tmp_path, {name: value for name, value in config.items() if name != "quorum"}, config)
+    with pytest.raises(BadInput, match="made with quorum 0, but the run has 1"):
+        checkpoint.refuse_other_run(tmp_path, config, config | {"quorum": 1})

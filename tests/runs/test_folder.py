@@ -1,5 +1,7 @@
 """The run folder: whatever interrupts a write, what is there is whole; what is there is read or refused."""
 
+import errno
+import fcntl
 import json
 import os
 import threading
@@ -217,5 +219,15 @@ def test_a_folder_that_is_let_go_soon_is_waited_for(tmp_path):
     first = folder.alone(tmp_path)
     first.__enter__()
     threading.Timer(0.1, first.__exit__, (None, None, None)).start()
+    with folder.alone(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_no_reason_not_to_train(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
     with folder.alone(tmp_path):
         pass

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.core.errors import Diverged
-from minilte.runs.health import PATIENT, RUNAWAY, Health, checked, refuse_infinite, stalled
+from minilte.runs.health import PATIENT, RUNAWAY, Health, checked, leapt, refuse_infinite, stalled
 
 
 def test_a_loss_that_stays_ten_times_the_first_ends_the_run_and_one_that_comes_back_does_not():
@@ -50,3 +50,9 @@ def test_a_run_that_no_longer_improves_is_noticed_and_one_that_does_is_not():
     assert stalled(made(5, 1, 2, 2, 2, 2, 2), 60) == 10
     assert stalled(made(5, 1, 2, 2, 2, 2, 2), 600) is None  # not for a quarter of the run yet
     assert stalled(made(5, 1, 2, 2, 2, 2), 60) is None and stalled([], 60) is None  # too few evaluations
+
+
+def test_an_update_ten_times_the_largest_before_is_noticed_once_there_are_some():
+    assert not leapt([], 1e9) and not leapt([1.0], 1e9)
+    assert leapt([1.0, 2.0], 20.1) and not leapt([1.0, 2.0], 20.0)
+    assert not leapt([0.0, 0.0], 1.0)  # a run that stood still may begin to move

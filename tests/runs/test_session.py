@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from minilte.comm import threads
 from minilte.core import models, tree
 from minilte.core.errors import BadInput, Diverged
-from minilte.runs import folder, plots
+from minilte.runs import build, folder, job, plots
 from minilte.runs.session import (
     Record,
     advance,
@@ -221,3 +221,27 @@ def test_health_goes_on_where_a_run_was_stopped():
     with pytest.raises(Diverged, match="after 1e-09 at the first merge"), patch.context():
         everything(session, ill)  # the third bad merge in a row is the first after the stop
     patch.undo()
+
+
+@pytest.mark.parametrize("kind", ["lte", "full", "lora", "nf4", "reset-ab"])
+def test_the_norm_of_an_update_is_how_far_the_weights_went_in_the_last_round(kind):
+    session, before = tiny.session(**tiny.KINDS[kind] | dict(dtype="float64", eval_every=2)), None
+    for record, state in advance(session, first_state(session)):
+        now = dense_weights(session, state.main)
+        if before is not None and record.train_loss is not None:
+            moved = np.concatenate([(a - b).ravel() for a, b in zip(tree.leaves(now), tree.leaves(before))])
+            assert record.update_norm == pytest.approx(np.linalg.norm(moved), rel=1e-12)
+        elif before is None:
+            assert record.update_norm is None
+        before = now
+
+
+def test_a_leap_of_the_weights_is_said(tmp_path):
+    settings, said = dict(steps=40, eval_every=2, optimizer="sgd", alpha=2.0, lr=1e-3), []
+    tiny.begin(tmp_path / "run", **settings)
+    session = tiny.session(**settings)
+    wild = session.parts.task._replace(rate=lambda step: 1e-3 * (30 if step >= 30 else 1))
+    method = build.low_rank_method(session.config, wild, [{"layer1": 2}] * 2)
+    session = session._replace(parts=session.parts._replace(task=wild, method=method))
+    job.run(tmp_path / "run", session, job.Watch(said.append, lambda *_: None, lambda: 0))
+    assert ["step 32" in line for line in said if "as far as ever before" in line] == [True]
