@@ -20,6 +20,7 @@ FLOORS = {
     "laws": 4,
     "experiments": 4,
     "bench": 4,
+    "report": 4,
 }
 COMMANDS = 5
 ROOMS = {"mpi4py": {"comm/mpi.py"}, "matplotlib": {"runs/plots.py"}}
