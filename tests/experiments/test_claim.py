@@ -1,0 +1,116 @@
+"""Intervals and verdicts: known numbers, what must hold for all, and a claim that is false by construction."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilte.core.errors import BadInput
+from minilte.core.random import stream
+from minilte.experiments import CLAIMS
+from minilte.experiments.claim import Claim, Part, interval, rows, verdict
+
+numbers = st.floats(-1e6, 1e6)
+bounds = st.floats().filter(lambda value: not math.isnan(value))
+
+
+def claim(measure, *parts):
+    return Claim("C0", "nowhere", "as measured", parts, measure)
+
+
+# ---------------------------------------------------------------- the interval
+
+
+def test_a_t_interval_is_that_of_the_tables():
+    low, high = interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    half = 2.776 * math.sqrt(2.5 / 5)  # t of 4 degrees of freedom at 97.5 %, as printed in tables to three places
+    assert low == pytest.approx(3 - half, abs=5e-4) and high == pytest.approx(3 + half, abs=5e-4)
+
+
+def test_another_level_takes_another_quantile():
+    low, high = interval([0.0, 2.0], level=0.5)
+    assert (high - low) / 2 == pytest.approx(1.0)  # t of 1 degree at 75 % is tan(pi / 4), and s / sqrt(2) is 1
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.integers(2, 9))
+def test_equal_numbers_have_an_interval_of_no_width(value, count):
+    assert interval([value] * count) == (value, value)
+
+
+@given(st.lists(numbers, min_size=2, max_size=9), numbers)
+def test_a_shift_of_the_numbers_shifts_the_interval(values, by):
+    low, high = interval(values)
+    moved = interval([value + by for value in values])
+    assert moved == pytest.approx((low + by, high + by), rel=1e-9, abs=1e-6)  # rounding of 1e6 times t of up to 13
+
+
+def test_nineteen_intervals_of_twenty_hold_the_mean():
+    draws = stream(0, "check").standard_normal((2000, 5))
+    held = sum(low <= 0 <= high for low, high in map(interval, draws.tolist())) / len(draws)
+    assert abs(held - 0.95) < 4 * math.sqrt(0.95 * 0.05 / len(draws))  # four deviations of that count
+
+
+# ---------------------------------------------------------------- the verdict
+
+
+@given(st.tuples(bounds, bounds).map(sorted), st.tuples(bounds, bounds).map(sorted))
+def test_a_verdict_is_inside_apart_or_neither(found, predicted):
+    (low, high), (least, most) = found, predicted
+    inside, apart = least <= low <= high <= most, high < least or most < low
+    assert verdict(low, high, least, most) == ("holds" if inside else "fails" if apart else "undecided")
+
+
+@given(st.tuples(bounds, bounds, bounds, bounds).map(sorted), st.tuples(bounds, bounds).map(sorted))
+def test_a_wider_interval_never_decides_more_or_otherwise(ends, predicted):
+    wide, narrow = verdict(ends[0], ends[3], *predicted), verdict(ends[1], ends[2], *predicted)
+    assert wide in ("undecided", narrow)
+
+
+@given(st.tuples(bounds, bounds).map(sorted), st.tuples(bounds, bounds).map(sorted))
+def test_a_claim_and_its_mirror_image_have_one_verdict(found, predicted):
+    (low, high), (least, most) = found, predicted
+    assert verdict(low, high, least, most) == verdict(-high, -low, -most, -least)
+
+
+# ---------------------------------------------------------------- rows
+
+
+def test_what_is_false_by_construction_fails_and_what_is_true_holds():
+    draw = lambda seed: float(stream(seed, "check").normal(1.0, 0.01))  # noqa: E731
+    parts = Part("a", "one", "paper", most=0.5), Part("b", "one", "paper", least=0.5), Part("c", "one", "paper", 1, 1)
+    found = rows(claim(lambda seed: dict.fromkeys("abc", draw(seed)), *parts), range(5))
+    assert [(row.name, row.verdict) for row in found] == [("C0a", "fails"), ("C0b", "holds"), ("C0c", "undecided")]
+
+
+def test_a_comparison_is_paired_seed_by_seed():
+    noise = lambda seed: 100.0 * seed  # noqa: E731  the same in both methods, and far larger than what sets them apart
+    found = rows(claim(lambda seed: {"a": noise(seed) + 1 - noise(seed)}, Part("a", "", "paper", least=0)), range(5))
+    assert found[0].verdict == "holds" and (found[0].low, found[0].high) == (1, 1)
+
+
+def test_a_row_tells_every_seed():
+    (row,) = rows(claim(lambda seed: {"a": float(seed)}, Part("a", "seed", "ours")), [3, 5])
+    assert row.values == (3.0, 5.0) and row.mean == 4.0 and row.verdict == "holds"
+
+
+@pytest.mark.parametrize("seeds", [[], [0]])
+def test_one_seed_has_no_interval(seeds):
+    with pytest.raises(BadInput, match=f"expected at least 2, or there is no interval, got {len(seeds)}"):
+        rows(claim(lambda seed: {"a": 0.0}, Part("a", "", "paper")), seeds)
+
+
+# ---------------------------------------------------------------- the registry
+
+
+def test_claims_are_in_the_order_of_their_numbers_and_say_where_they_stand():
+    assert list(CLAIMS) == sorted(CLAIMS, key=lambda name: int(name[1:]))
+    for name, one in CLAIMS.items():
+        assert one.name == name and one.where and one.says and one.measure.__doc__
+
+
+def test_every_part_predicts_something_and_has_a_key_of_its_own():
+    for one in CLAIMS.values():
+        assert [part.key for part in one.parts] == list("abcdefghijklm"[: len(one.parts)])
+        for part in one.parts:
+            assert part.least <= part.most and not (math.isinf(part.least) and math.isinf(part.most)), part
