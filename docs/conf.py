@@ -1,6 +1,9 @@
 """Sphinx settings: Markdown pages, notebooks run once and kept, and nothing fetched when a page is opened."""
 
+import re
+
 from markdown_it import MarkdownIt
+from sphinx.highlighting import PygmentsBridge
 
 import minilte
 
@@ -27,6 +30,7 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
 }
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system has it
 html_static_path = ["_static"]
 html_css_files = ["minilte.css"]
 html_copy_source = False
@@ -39,9 +43,20 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 
 
+def fence(self, tokens, at, options, env):
+    """A fenced block as Sphinx renders its own."""
+    block = PygmentsBridge("html").highlight_block(tokens[at].content, tokens[at].info or "text")
+    return f'<div class="highlight-{tokens[at].info} notranslate">{block}</div>'
+
+
+PLAIN = MarkdownIt().disable(["emphasis", "link"])
+PLAIN.add_render_rule("fence", fence)
+EXAMPLE = re.compile(r"^>>> .*?(?=\n\n|\n?\Z)", re.M | re.S)  # from a prompt to the next empty line
+
+
 def plain_docstring(app, what, name, obj, options, lines):
     """A docstring is plain text with formulas in it: Markdown leaves those alone, reStructuredText does not."""
-    html = MarkdownIt().disable(["emphasis", "link"]).render("\n".join(lines))
+    html = PLAIN.render(EXAMPLE.sub(lambda found: f"\n```pycon\n{found[0]}\n```\n", "\n".join(lines)))
     lines[:] = [".. raw:: html", "", *("   " + line for line in html.splitlines())]
 
 
@@ -50,7 +65,13 @@ def without_fields(app, what, name, obj, skip, options):
     return skip or type(obj).__name__ == "_tuplegetter"
 
 
+def link_notebooks(app, docname, source):
+    """[text](NAME.ipynb) as a reference: Sphinx would follow `notebooks` out of this folder and not find its pages."""
+    source[0] = re.sub(r"\[([^]\n]+)\]\(([\w/]+)\.ipynb\)", r"{doc}`\1 <\2>`", source[0])
+
+
 def setup(app):
     """Called by Sphinx."""
+    app.connect("source-read", link_notebooks)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("autodoc-skip-member", without_fields)

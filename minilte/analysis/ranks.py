@@ -1,4 +1,9 @@
-"""How many directions a matrix really has: rank, stable rank, effective rank (law L19)."""
+"""How many directions a matrix really has: rank, stable rank, effective rank (law L19).
+
+>>> M = np.diag([2.0, 1.0, 1.0, 0.0])
+>>> stable_rank(M), round(effective_rank(M), 3), numerical_rank(M)
+(1.5, 2.828, 3)
+"""
 
 import numpy as np
 

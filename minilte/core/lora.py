@@ -54,9 +54,10 @@ LARGEST_SCALE = 1e6  # of an adapter; the paper's largest alpha at rank 1 is 819
 
 
 def scale(alpha: float, rank: int, scaling: str = "rank") -> float:
-    """s = alpha / r, or alpha / sqrt(r) for scaling "sqrt-rank"; r is the rank asked for.
+    """s = alpha / r, or alpha / sqrt(r), r the rank asked for. Raises BadInput for one above `LARGEST_SCALE`.
 
-    Raises BadInput for a scale above `LARGEST_SCALE`.
+    >>> scale(4096.0, 64), scale(4096.0, 64, "sqrt-rank")
+    (64.0, 512.0)
     """
     s = alpha / {"rank": rank, "sqrt-rank": math.sqrt(rank)}[scaling]
     if not s <= LARGEST_SCALE:

@@ -73,10 +73,10 @@ def combined(main: Main, sent: Sequence[Sent], parts: Merging, each: Callable = 
 
 
 def shares(heads: int, w: Sequence[float] | None = None) -> list[float]:
-    """The heads' shares w_n in a merge: 1/N each, or those given.
+    """The heads' shares w_n: 1/N each, or N from 0 up that sum to 1, so that a merge is a mean (L13); else BadInput.
 
-    Raises BadInput unless there is one for each head, none is negative and they sum to one: then the merged weight is
-    the mean of what the heads computed with (law L13).
+    >>> shares(2), shares(2, [0.75, 0.25])
+    ([0.5, 0.5], [0.75, 0.25])
     """
     w = [1 / heads] * heads if w is None else [float(one) for one in w]
     if len(w) != heads or not min(w) >= 0 or not abs(sum(w) - 1) <= 1e-9:

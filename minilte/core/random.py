@@ -10,9 +10,6 @@ PURPOSES = ("weights", "adapter", "batch", "split", "synthetic", "noise", "check
 
 
 def stream(seed: int, purpose: str, a: int = 0, b: int = 0) -> np.random.Generator:
-    """The generator of (seed, purpose, a, b); a and b are usually head and step.
-
-    Raises ValueError for a purpose that is not in `PURPOSES`.
-    """
+    """The generator of (seed, purpose, a, b), a and b usually head and step. ValueError if not one of `PURPOSES`."""
     key = (PURPOSES.index(purpose), a, b)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))

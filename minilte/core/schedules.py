@@ -13,7 +13,8 @@ SHAPES = {
 def schedule(shape: str, lr: float, steps: int, warmup: float = 0.0) -> Callable[[int], float]:
     """step -> rate. The first `warmup` fraction of the steps climbs lr/w, 2 lr/w, … lr; the rest follows `shape`.
 
-    The rate after the last step would be zero (linear, cosine); the last step itself still moves.
+    >>> [schedule("linear", 1.0, 4)(step) for step in range(4)]  # zero only after the last step
+    [1.0, 0.75, 0.5, 0.25]
     """
     w = round(warmup * steps)
     follow = SHAPES[shape]

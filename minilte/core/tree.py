@@ -1,6 +1,7 @@
 """Trees: arrays nested in NamedTuples, tuples and dicts, with None where there is nothing.
 
-A dict keeps its order of insertion, so the leaves of equal trees always come in the same order.
+>>> list(named({"layer2": (5, None), "layer1": 7}))  # in order of insertion, so equal trees come in equal order
+[('layer2.0', 5), ('layer1', 7)]
 """
 
 import math

@@ -12,6 +12,7 @@ from minilte.core.lora import Plan
 from minilte.core.merge import MEAN
 from minilte.core.random import stream
 from minilte.core.types import Adapters, Array, Method, Round, Rule, Task, Tree, Weights
+from minilte.runs.machine import one_blas_thread
 
 STEPS = "rounding of a dozen steps; relu is left out, where rounding can change the side of a kink"
 
@@ -109,13 +110,15 @@ def whole(task: Task, heads: int):
 def run(method: Method, heads: int, steps: int, transport=None) -> list[Round]:
     """All rounds of a method from its start, on one process or on a transport."""
     comm = Ranks(transport or Solo(), heads)
-    return list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], steps))
+    with one_blas_thread():
+        return list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], steps))
 
 
 def weights_along(method: Method, heads: int, steps: int) -> list[Weights]:
     """The dense weights at the start and after every merge."""
     rounds = run(method, heads, steps)
-    return [method.dense(method.begin()), *(method.dense(done.main) for done in rounds)]
+    with one_blas_thread():
+        return [method.dense(method.begin()), *(method.dense(done.main) for done in rounds)]
 
 
 def moved_plan(plan: Plan, seed: int, size: float = 0.5) -> Plan:

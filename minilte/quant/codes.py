@@ -71,6 +71,10 @@ def encode(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None
     """(codes, absmax) of a matrix: one index into the levels for each number, as bytes.    (m,n)->(mn),(blocks)
 
     draw(shape) gives uniform numbers in [0, 1) for stochastic rounding.
+
+    >>> codes, largest = encode(np.array([[0.0, 7.0, -3.4, 0.6]]), Quantizer("int4"))
+    >>> codes.tolist(), largest.tolist()  # code 7 is zero
+    ([7, 14, 4, 8], [7.0])
     """
     flat, block = np.ravel(W), block_size(quantizer, *W.shape)
     largest = absmax(flat, block)
@@ -117,5 +121,13 @@ def decode(codes: Array, largest: Array, quantizer: Quantizer, shape: tuple[int,
 
 
 def fake(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None = None) -> Array:
-    """q(W) as a matrix of floats: what training with codes sees, at no saving.    (m,n)->(m,n)"""
+    """q(W) as a matrix of floats: what training with codes sees, at no saving.    (m,n)->(m,n)
+
+    >>> W = np.array([[0.0, 8.0, -3.5, 0.5]])
+    >>> np.round(fake(W, Quantizer("nf4")), 3).tolist()
+    [[0.0, 8.0, -3.159, 0.637]]
+    >>> once = fake(W, Quantizer("nf4"))
+    >>> np.array_equal(fake(once, Quantizer("nf4")), once)  # twice is once, exactly
+    True
+    """
     return decode(*encode(W, quantizer, draw), quantizer, W.shape)

@@ -70,7 +70,14 @@ class Transposed(NamedTuple):
 
 
 def pack(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None = None) -> Packed:
-    """q(W), packed.    (m,n)->Packed"""
+    """q(W), packed.    (m,n)->Packed
+
+    >>> W = pack(np.eye(4, 6), Quantizer("int4"))
+    >>> W.codes.nbytes, W.shape  # 24 numbers in 12 bytes
+    (12, (4, 6))
+    >>> (np.ones((1, 4)) @ W).tolist()  # dy W, and W was never whole
+    [[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]]
+    """
     codes, largest = encode(W, quantizer, draw)
     return Packed(folded(codes, quantizer), largest, *frame(quantizer, W.shape, W.dtype))
 

@@ -23,8 +23,9 @@ from minilte.runs.weights import fitted, read_tensors, room
 def rounds(config: Config, data: Dataset | None = None) -> Iterator[Record]:
     """Train, yielding a Record at the start and after every merge. Raises BadInput or Diverged.
 
-    for record in ml.rounds(ml.Config(steps=100)):
-        print(record.step, record.test_accuracy)
+    >>> config = Config(data="least-squares", model="linear", heads=4, rank=8, alpha=8.0, steps=20)
+    >>> [record.step for record in rounds(config)]
+    [0, 10, 20]
     """
     session = open_session(config, data=data)
     for record, _ in advance(session, first_state(session)):
@@ -59,7 +60,12 @@ class Result(NamedTuple):
 
 
 def fit(config: Config, data: Dataset | None = None) -> Result:
-    """Train to the end; `data` stands in for what config.data names. Raises BadInput or Diverged."""
+    """Train to the end; `data` stands in for what config.data names. Raises BadInput or Diverged.
+
+    >>> result = fit(Config(data="least-squares", inputs=6, outputs=3, model="linear", heads=2, rank=2, steps=20))
+    >>> result.weights["layer1"].W.shape, result.predict(np.ones((5, 6))).shape
+    ((3, 6), (5, 3))
+    """
     session = open_session(config, data=data)
     state, records = first_state(session), []
     for record, state in advance(session, state):

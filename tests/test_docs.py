@@ -1,0 +1,162 @@
+"""The pages hang together: each is in a table of contents, links lead somewhere, examples do what they show."""
+
+import doctest
+import importlib
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import minilte as ml
+from minilte import reference, train
+from minilte.runs.flags import read_toml
+from minilte.runs.session import Record
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+BESIDE = [DOCS / f"{name}.md" for name in re.findall(r"\{doc\}`/?([\w/]+)`", "".join(PAGES.values()))]
+MODULES = [path for path in sorted((ROOT / "minilte").rglob("*.py")) if ">>> " in path.read_text(encoding="utf-8")]
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.S)
+
+
+def blocks(page, language):
+    """The fenced blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGES[page], re.M | re.S)
+
+
+def listed():
+    """What the tables of contents name, without suffixes."""
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", "".join(PAGES.values()), re.M | re.S)
+    return re.findall(r"^[\w/]+$", "\n".join(trees), re.M)
+
+
+# ------------------------------------------------------------------------------------------------- pages and links
+
+
+def test_every_page_and_notebook_is_in_one_table_of_contents_once():
+    there = [path.stem for path in DOCS.glob("*.md") if path.stem != "index"]
+    there += [f"notebooks/{path.stem}" for path in (DOCS / "notebooks").glob("*.ipynb")]
+    assert sorted(listed()) == sorted(there)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_leads_to_a_file(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", CODE.sub("", PAGES[page])):
+        if not re.match(r"[a-z]+:", target):
+            file, _, anchor = target.partition("#")
+            assert (DOCS / (file or page)).exists(), target
+            assert not anchor or anchor in anchors(PAGES[file or page]), target
+
+
+def anchors(text):
+    """The names that headings can be linked by."""
+    titles = re.findall(r"^#+ (.+)$", CODE.sub("", text), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_link_of_a_notebook_leads_to_another(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    text = "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    for target in re.findall(r"\]\(([^)\s]+)\)", CODE.sub("", text)):
+        assert re.match(r"https?:", target) or (path.parent / target).suffix == ".ipynb", target
+        assert re.match(r"https?:", target) or (path.parent / target).exists(), target
+
+
+def test_every_page_named_by_doc_exists():
+    assert all(page.exists() or page.with_suffix(".ipynb").exists() for page in BESIDE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_piece_of_source_and_every_picture_is_there(page):
+    shown = re.findall(r"^```\{(literalinclude|include|image)\} (\S+)\n(.*?)^```", PAGES[page], re.M | re.S)
+    for kind, name, options in shown:
+        assert (DOCS / name).exists(), name
+        if found := re.search(r":pyobject: (\w+)", options):
+            assert re.search(rf"^(def|class) {found[1]}\b", (DOCS / name).read_text(), re.M), (name, found[1])
+
+
+# ------------------------------------------------------------------------------------------------------- examples
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_examples_of_a_module_do_what_they_show(path):
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    outcome = doctest.testmod(importlib.import_module(name))
+    assert outcome.attempted and not outcome.failed
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if ">>> " in PAGES[page]])
+def test_the_examples_of_a_page_do_what_they_show(page):
+    names, runner = {}, doctest.DocTestRunner()
+    for at, text in enumerate(blocks(page, "pycon")):
+        runner.run(doctest.DocTestParser().get_doctest(text, names, f"{page}[{at}]", page, 0), clear_globs=False)
+    assert runner.tries and not runner.failures
+
+
+@pytest.mark.parametrize("at", range(len(blocks("mpi.md", "sh"))))
+def test_shell_of_the_mpi_page_is_well_formed_and_names_real_options(at):
+    text = blocks("mpi.md", "sh")[at]
+    done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    options = {option for action in train.flags()._actions for option in action.option_strings}
+    for line in text.replace("\\\n", " ").splitlines():
+        if "minilte.train" in line or line.strip().startswith("set --"):
+            ours = line.split("minilte.train")[-1].removeprefix("    set --")
+            assert {word for word in shlex.split(ours, comments=True) if word[:2] == "--"} <= options, line
+
+
+# ------------------------------------------------------------------------------------------- the page of commands
+
+
+def test_the_page_of_commands_is_what_the_code_would_write():
+    page = DOCS / "commands.md"
+    assert PAGES["commands.md"] == reference.page(page), "run: python -m minilte.reference docs/commands.md"
+
+
+@pytest.mark.parametrize("name", reference.COMMANDS)
+def test_every_option_of_a_command_is_on_the_page(name):
+    lines = "\n".join(reference.section(name))
+    for action in reference.module(name).flags()._actions:
+        assert action.dest == "help" or reference.written(action) in lines
+
+
+def test_every_setting_stands_in_a_group():
+    lines = list(reference.section("train"))
+    assert {f"### {title}" for title in reference.GROUPS.values()} <= set(lines)
+    assert lines.index("### Data") < next(i for i, line in enumerate(lines) if line.startswith("| `--data"))
+
+
+def test_the_settings_file_that_is_shown_is_the_default_run(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text(blocks("commands.md", "toml")[0])
+    assert ml.Config(**read_toml(str(file), ml.Config)) == ml.Config()
+
+
+def test_the_run_folder_and_its_summary_are_as_the_page_says(tmp_path):
+    small = ["--data", "least-squares", "--model", "linear", "--heads", "2", "--rank", "2", "--alpha", "2"]
+    argv = [*small, "--steps", "4", "--merge-every", "2", "--versus", "full", "--measure", "--quiet"]
+    assert train.main([*argv, "--out", str(tmp_path / "run")]) == 0
+    table = PAGES["commands.md"].split("## The run folder")[1].split("## Exit codes")[0]
+    files, keys = table.split("The keys of `summary.json`")
+    for path in (tmp_path / "run").iterdir():
+        assert f"| `{path.name}{'/' * (path.is_dir() and path.name != 'ckpt')}" in files, path.name
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    first = " ".join(line.split("|")[1] for line in keys.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(\w+)`", first)) == set(summary)
+    assert all(f"`{name}`" in files for name in Record._fields)
+    assert all(f"`{name}`" in keys for name in summary["bytes_sent"])
+
+
+# ------------------------------------------------------------------------------------------------------- citation
+
+
+def test_the_citation_names_this_version():
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", text, re.M)[1] == ml.__version__
+    assert f"version = {{{ml.__version__}}}" in PAGES["cite.md"]
+    assert f"## {ml.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
