@@ -10,8 +10,11 @@ import pytest
 
 import minilte as ml
 from minilte import cost, export, train, verify
+from minilte.experiments import CLAIMS
+from minilte.experiments import __main__ as experiments
 from minilte.data.sources import load
 from minilte.laws import LAWS
+from minilte.report import __main__ as report
 from minilte.runs.build import build
 from minilte.runs.summary import describe
 
@@ -28,8 +31,8 @@ COMMANDS = [
 
 
 def test_every_option_that_is_shown_exists():
-    commands = (train, cost, verify, export)
-    known = {module.__name__: module.flags for module in commands}
+    commands = (train, cost, verify, export, experiments, report)
+    known = {module.__name__.removesuffix(".__main__"): module.flags for module in commands}
     shown = [words for words in map(shlex.split, COMMANDS) if "-m" in words and words[words.index("-m") + 1] in known]
     inline = [
         shlex.split(one) for one in re.findall(r"`(\./run train [^`]*|python -m minilte\.train [^`]*)`", README)
@@ -77,6 +80,17 @@ def test_the_cost_that_is_shown_can_be_had():
         [sys.executable, "-m", "minilte.cost", "--heads", "32"], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0 and "a server is below" in done.stdout
+
+
+def test_the_claims_that_are_shown_are_those_that_are_measured():
+    page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    verdicts = {name: verdict for name, verdict in re.findall(r"^\| (C\d+[a-z]) \|.*\| (\w+) \|$", page, re.M)}
+    assert list(verdicts) == [claim.name + part.key for claim in CLAIMS.values() for part in claim.parts]
+    counts = [list(verdicts.values()).count(word) for word in ("holds", "fails", "undecided")]
+    assert f"{counts[0]} of {len(verdicts)} predictions hold, {counts[1]} fail, {counts[2]} undecided" in README
+    assert re.findall(r"^\| (C\d+):", README, re.M) == list(CLAIMS)
+    first = CLAIMS["C1"]
+    assert f"C1  {first.says} ({first.where})" in README
 
 
 @pytest.mark.long

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from minilte import command
 from minilte.comm.solo import Solo
@@ -19,6 +20,7 @@ class Options:
     """How often a claim is measured, and how the outcome is written."""
 
     seeds: int = knob(5, "seeds 0, 1, … of each claim", least=2, most=1000)
+    picture: str = knob("", "draw the method in one picture as method.svg and method.png in this folder, and no more")
     json: bool = knob(False, "write JSON on stdout and nothing else")
     debug: bool = knob(False, "show tracebacks")
 
@@ -49,6 +51,11 @@ def experiments(argv: Sequence[str], _) -> int:
         if name not in CLAIMS:
             there = f"there are {', '.join(CLAIMS)}"
             raise BadInput(f"claim: no claim {name!r:.60} is measured{nearest(name, CLAIMS)}; {there}")
+    if options.picture:
+        from minilte.experiments.picture import picture
+
+        picture(Path(options.picture))
+        return 0
     told = []
     for one in bar([CLAIMS[name] for name in dict.fromkeys(names)], options):
         told += (found := rows(one, range(options.seeds)))
