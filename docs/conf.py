@@ -15,7 +15,7 @@ version = release = minilte.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build", "jupyter_execute"]
 myst_enable_extensions = ["dollarmath"]
-myst_heading_anchors = 2
+myst_heading_anchors = 3
 
 # `notebooks` is a link to the folder beside this one; a notebook runs again when its cells have changed
 nb_execution_mode = "cache"
