@@ -118,7 +118,7 @@ class MPIRank:
         self.MPI, self.world = MPI, MPI.COMM_WORLD
         self.rank, self.size = self.world.rank, self.world.size
         self.eyes = Eyes()
-        self.parting = 600.0  # seconds to wait for the others at the end
+        self.parting = 600.0  # seconds that rank 0 waits for the others at the end
         self.going, self.coming = [], {}  # messages between two ranks that are on their way
 
     def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
@@ -158,12 +158,24 @@ class MPIRank:
         return None if everything is None else self._as_objects(everything, counts)
 
     def leave(self, code: int) -> None:
-        """The end of this rank, once all have come to theirs; without those that do not, the job ends here."""
-        self.eyes = Eyes(self.parting)
+        """The end of this rank, once all have come to theirs; without those that do not, the job ends here.
+
+        Rank 0 has the most to do, so the others leave it the time.
+        """
+        self.eyes = Eyes(self.parting) if self.rank == 0 else Eyes()
         try:
-            self.wait(self.world.Ibarrier().Test)
+            self.wait(self._settled)  # then all that this rank has posted was read
+            self.wait(lambda request=self.world.Ibarrier(): self._settled() and request.Test())
         except RankLost:
             self.abort(code)
+
+    def _settled(self) -> bool:
+        """Read what nobody waits for any more; has all that was posted here been read too?"""
+        for source in range(self.size):
+            while self.heard(source) is not None:
+                pass
+        self.going = [request for request in self.going if not request.Test()]
+        return not self.going and not self.coming
 
     def abort(self, code: int) -> None:
         """End every rank of the job now."""
@@ -183,7 +195,7 @@ class MPIRank:
     def post(self, thing, to: int) -> None:
         """Send an object without waiting for its receiver. Only between ranks of this job, never from a file."""
         self.going = [request for request in self.going if not request.Test()]
-        self.going.append(self.world.isend(thing, to))
+        self.going.append(self.world.issend(thing, to))  # done only when it is being read
 
     def heard(self, source: int):
         """The next object that a rank has posted here; None where none has arrived whole."""

@@ -18,12 +18,15 @@ from minilte.core.errors import RanksDisagree
 from minilte.core.types import Array
 
 
+PARTING = 1.0  # seconds, at least, for the others to come to the end
+
+
 class Post(Protocol):
     """What a transport must offer beside its collectives: messages between two ranks, kept in order."""
 
     rank: int
     size: int
-    parting: float  # seconds to wait for the others at the end
+    parting: float  # seconds that rank 0 waits for the others at the end
 
     def post(self, thing, to: int) -> None:
         """Send an object without waiting for its receiver."""
@@ -53,7 +56,7 @@ class Quorum:
     def __init__(self, inner: Post, heads: Sequence[int], need: int, grace: float):
         self.inner, self.heads, self.need, self.grace = inner, heads, need, grace
         self.rank, self.size = inner.rank, inner.size
-        inner.parting = grace
+        inner.parting = max(grace, PARTING)
         self.at = 0  # messages of the program so far, the same on every rank at the same place
         self.late: set[int] = set()
         self.silent: set[int] = set()  # of the late, those that nothing was heard of since
