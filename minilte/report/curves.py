@@ -105,9 +105,10 @@ def change(one: Named) -> Iterator[Html]:
     yield grid([growth(one, name) for name in drawn])
     names = list(run.moments[-1].layers)[:LAYERS]
     if any(record.measures for record in run.records):
+        yield grid([spectrum_over_time(one, name) for name in drawn])
         yield grid([over_time(one, measure, names, RANKS, RANK_WORDS) for measure in RANKS])
     else:
-        yield not_measured("The ranks at all other evaluations")
+        yield not_measured("The singular values and ranks at all other evaluations")
     bounds = bounds_of(run)
     rows = [
         [
@@ -175,6 +176,13 @@ def growth(one: Named, name: str) -> Html:
     drawn = bound if bound is not None and bound <= most else None
     svg = figures.growth(f"{one.key}-{name}", known, drawn)
     return figure(svg, words, f"{name}, {shape(one.run, name)}{law}.")
+
+
+def spectrum_over_time(one: Named, name: str) -> Html:
+    """How the singular values of one layer's change grew."""
+    svg = figures.spectrum_over_time(f"{one.key}-{name}-grew", one.run.records, name)
+    words = f"Singular values 1, 2, 4, … of the change of {name} at every evaluation"
+    return figure(svg, words, f"{name}: singular values 1, 2, 4, … at every evaluation.")
 
 
 def over_time(one: Named, measure: str, names: Sequence[str], labels: dict[str, str], words: dict[str, str]) -> Html:

@@ -7,6 +7,7 @@ import numpy as np
 
 from minilte.core.types import Array
 from minilte.runs import plots
+from minilte.runs.measures import powers_of_two
 from minilte.runs.session import Record
 
 INK, FAINT, COLOURS = 0, 7, 6  # tones: text and axes; what stays behind; 1 to 6 tell lines apart
@@ -147,6 +148,18 @@ def over_time(name: str, records: Sequence[Record], measure: str, label: str, la
         known = [None if isinstance(value, dict) else value for value in values]
         lines.append(Line([record.samples for record in seen], known, layer, *of_run(number)))
     return chart(name, lines, Axes("samples", label))
+
+
+def spectrum_over_time(name: str, records: Sequence[Record], layer: str) -> str:
+    """Singular values 1, 2, 4, … of one layer's change at every evaluation; each begins where it stands out of rounding."""
+    seen = [record for record in records if record.measures]
+    values = [record.measures["layers"].get(layer, {}) for record in seen]
+    most = max((int(key[6:]) for value in values for key in value if key.startswith("sigma_")), default=0)
+    lines = [
+        Line([record.samples for record in seen], [value.get(f"sigma_{i}") for value in values], f"{i}", *of_run(k))
+        for k, i in enumerate(powers_of_two(most))
+    ]
+    return chart(name, lines, Axes("samples", "singular values of Wₜ − W₀", True))
 
 
 # --------------------------------------------------------------------------------------------- of several runs

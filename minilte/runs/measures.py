@@ -34,6 +34,7 @@ def measures(
     all dense layers. Each layer has
 
         rank, stable_rank, effective_rank   of W_t - W_0, as far as it stands out of the rounding of W
+        sigma_1, sigma_2, sigma_4, …        its singular values at these indices, as far as there are any
         cosine, grassmann                   means over the ordered pairs of heads, from their factors
 
     A positive scale turns no direction, so s_n drops out of both. Heads that know nothing of each other, as random
@@ -58,9 +59,18 @@ def known(f: Callable, *given):
 
 
 def change_ranks(name: str, W_0: Array, W: Array, step: int) -> dict:
-    """Rank, stable rank and effective rank of W - W_0, from one set of singular values."""
+    """Rank, stable rank and effective rank of W - W_0, and some of the singular values that they are taken from."""
     sigma = known(change_spectrum, name, W_0, W, step)
-    return {measure: sigma if isinstance(sigma, dict) else f(sigma) for measure, f in RANKS.items()}
+    if isinstance(sigma, dict):
+        return dict.fromkeys(RANKS, sigma)
+    return {measure: f(sigma) for measure, f in RANKS.items()} | {
+        f"sigma_{i}": float(sigma[i - 1]) for i in powers_of_two(len(sigma))
+    }
+
+
+def powers_of_two(most: int) -> list[int]:
+    """1, 2, 4, … up to `most`."""
+    return [2**k for k in range(most.bit_length())]
 
 
 def change_spectrum(name: str, W_0: Array, W: Array, step: int) -> Array:

@@ -117,6 +117,14 @@ def test_a_gap_is_left_where_a_measure_is_undefined():
     assert line.count("M") == 2 and line.count("L") == 2
 
 
+def test_a_singular_value_is_drawn_from_where_it_is_known():
+    layers = [{}, {"sigma_1": 1.0}, {"sigma_1": 2.0, "sigma_2": 0.5}, {"sigma_1": 3.0, "sigma_2": 0.7}]
+    records = [Record(i, 8 * i, 0.1, [1.0], measures={"layers": {"layer1": one}}) for i, one in enumerate(layers)]
+    svg = figures.spectrum_over_time("a", records, "layer1")
+    first, second = re.findall(r'<path d="([^"]*)" clip-path', svg)[:2]
+    assert (first.count("L"), second.count("L")) == (2, 1) and {"1", "2"} <= set(words(svg))
+
+
 def test_tones_become_variables_of_the_page():
     svg = plots.inline("a", lambda axes: axes.plot([1, 2], color=plots.tone(11)))
     assert "stroke: var(--tone-11)" in svg

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import support
 import tiny
@@ -80,6 +81,9 @@ def test_a_change_of_low_rank_keeps_its_rank_and_order_in_float32():
     layer = measures(TASK, weights, after, None, [{"layer1": 1.0}], 1)["layers"]["layer1"]
     assert layer["rank"] == 2 < ranks.numerical_rank(after["layer1"].W - weights["layer1"].W)  # the rest is rounding
     assert 1 <= layer["stable_rank"] <= layer["effective_rank"] <= 2
+    expected = np.linalg.svd(lora.product(pair), compute_uv=False)
+    found = {key: value for key, value in layer.items() if key.startswith("sigma_")}
+    assert found == {"sigma_1": pytest.approx(expected[0]), "sigma_2": pytest.approx(expected[1], rel=1e-5)}
 
 
 @pytest.mark.parametrize("changes", [{}, dict(dtype="float64"), dict(method="lora"), dict(merge_every=1)], ids=str)
