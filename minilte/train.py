@@ -55,6 +55,7 @@ def train(argv: Sequence[str], transport) -> int:
         agreed(transport, lambda: no_conflict(config, values, path))
     else:
         config = agreed(transport, lambda: Config(**values))
+    agreed(transport, lambda: no_impatience(config, options))
     session = job.opened(config, transport)
     if not options.resume:  # only now: what cannot run leaves no folder
         path = job.begin(folder_for(options, config, transport), config, transport)
@@ -95,6 +96,12 @@ def no_conflict(config: Config, values: dict, path: Path) -> None:
             raise BadInput(
                 f"{flag_name(name)}: the run in {path} has {had!r}, got {value!r}; leave it out, or begin anew"
             )
+
+
+def no_impatience(config: Config, options: Options) -> None:
+    """Raises BadInput where the wait for late heads is as long as that for a rank that hangs."""
+    if config.quorum and config.grace >= options.patience:
+        raise BadInput(f"patience: expected more than the --grace of {config.grace:g} s, got {options.patience:g}")
 
 
 def folder_for(options: Options, config: Config, transport) -> Path:

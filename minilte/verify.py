@@ -34,13 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def flags():
-    """The parser of this command's flags."""
-    return parser("python -m minilte.verify", __doc__, Options)
+    """The parser of this command's flags, and of the names of laws."""
+    made = parser("python -m minilte.verify", __doc__, Options)
+    made.usage = "%(prog)s [options] [L1 …]"
+    made.add_argument("laws", nargs="*", metavar="L1", help="names of laws, as with --law; default all")
+    return made
 
 
 def verify(argv: Sequence[str], _) -> int:
     """Try the laws that were asked for; returns the exit code."""
-    options = Options(**parse(flags(), argv))
+    values = parse(flags(), argv)
+    named = values.pop("laws", None) or ()
+    options = Options(**values | ({"law": (*values.get("law", ()), *named)} if named else {}))
     verdicts = list(verdicts_of(options))
     if options.json:
         say(json.dumps({"laws": [as_json(verdict) for verdict in verdicts]}, indent=2))
@@ -58,10 +63,7 @@ def verdicts_of(options: Options):
     from minilte.laws.pool import Pool, mpi_law
     from minilte.runs.machine import one_blas_thread
 
-    for name in options.law:
-        if name not in LAWS:
-            raise BadInput(f"law: no law is called {name!r}{nearest(name, LAWS)}; there are {', '.join(LAWS)}")
-    chosen = [LAWS[name] for name in options.law or LAWS]
+    chosen = [named(name, LAWS) for name in options.law] or list(LAWS.values())
     pool = Pool(options.ranks) if options.ranks else None
     try:
         chosen += [mpi_law(pool)] if pool else []
@@ -72,6 +74,14 @@ def verdicts_of(options: Options):
     finally:
         if pool:
             pool.close()
+
+
+def named(name: str, laws: dict):
+    """The law of a name, in capitals or not. Raises BadInput."""
+    found = {one.lower(): law for one, law in laws.items()}.get(name.lower())
+    if found is None:
+        raise BadInput(f"law: no law is called {name!r:.60}{nearest(name, laws)}; there are {', '.join(laws)}")
+    return found
 
 
 def as_json(verdict) -> dict:

@@ -94,7 +94,9 @@ def test_the_examples_of_a_module_do_what_they_show(path):
 def test_the_examples_of_a_page_do_what_they_show(page):
     names, runner = {}, doctest.DocTestRunner()
     for at, text in enumerate(blocks(page, "pycon")):
-        runner.run(doctest.DocTestParser().get_doctest(text, names, f"{page}[{at}]", page, 0), clear_globs=False)
+        block = doctest.DocTestParser().get_doctest(text, names, f"{page}[{at}]", page, 0)
+        runner.run(block, clear_globs=False)
+        names = block.globs  # a later block goes on from there
     assert runner.tries and not runner.failures
 
 

@@ -69,6 +69,13 @@ def test_the_python_that_is_shown_runs(tmp_path, monkeypatch):
     assert names["scores"].shape == (50, 10) and 0 <= names["accuracy"] <= 1
 
 
+def test_the_rule_that_is_shown_trains_and_breaks_what_it_is_said_to(capsys):
+    code = next(text for kind, text in BLOCKS if kind == "python" and "rule=rule" in text)
+    exec(code.replace("steps=200", "steps=10"), {})  # noqa: S102  our own README
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("L1 falls: ") and second == "L2 holds: none of 20 cases broke it"
+
+
 def test_the_laws_that_are_shown_are_all_of_them():
     assert f"{len(LAWS)} of {len(LAWS)} laws hold" in README
     for name, statement in re.findall(r"^(L\d+) +20 +\S+ +\S+ +holds +(.*?)[…;,]", README, re.M):

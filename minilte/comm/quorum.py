@@ -3,8 +3,8 @@
 All ranks speak to rank 0 alone, each message with its place in the order of the program. At a merge rank 0 waits for
 all; once a quorum of heads is there it waits `grace` seconds more, and not at all for ranks that have been silent since
 the merge they missed. What a missing rank would have sent counts as not a number, so the guard leaves its heads out:
-they count with V, as in law L1's second form. A rank that comes late finds the answers to what it missed, goes through
-them without training, and takes part again.
+they count with V, as in law L1's second form. A rank that comes late gets the answers to what it missed and goes through
+them without training. It sits out the merge at which it was heard of, and begins the next round with the others.
 """
 
 import time
@@ -60,6 +60,7 @@ class Quorum:
         self.at = 0  # messages of the program so far, the same on every rank at the same place
         self.late: set[int] = set()
         self.silent: set[int] = set()  # of the late, those that nothing was heard of since
+        self.back: set[int] = set()  # those that are heard of again, and sit out the merge that is on
         self.owed: dict[int, list] = {}  # what a silent rank has yet to be told; MPI could not hold it for long
         self.early: deque[Letter] = deque()  # answers that were here before they were asked for
 
@@ -69,7 +70,7 @@ class Quorum:
         if parts is None:
             return None
         self.late = set(range(self.size)) - parts.keys()
-        self.silent = set(self.late)
+        self.silent, self.back = self.late - self.back, set()
         return np.concatenate([parts.get(p, np.full(count, 0xFF, np.uint8)) for p, count in enumerate(counts)])
 
     def broadcast(self, *buffers: Array, newest: bool = False) -> None:
@@ -116,29 +117,36 @@ class Quorum:
         """
         self.at += 1
         if self.rank:
-            return None if self.behind() else self.inner.post(Letter(self.at, mine), 0)
+            return self._pass() if self.behind() else self.inner.post(Letter(self.at, mine), 0)
         parts, since = {0: mine}, None
 
         def enough():
             nonlocal since
-            self._take_in(parts)
+            self._take_in(parts, merge=need is not None)
             missing = set(range(self.size)) - parts.keys()
             if need is None or not missing:
                 return missing <= self.late
             if since is None and sum(self.heads[p] for p in parts) >= need:
                 since = time.monotonic()
-            return since is not None and (missing <= self.silent or time.monotonic() - since > self.grace)
+            return since is not None and (missing <= self.silent | self.back or time.monotonic() - since > self.grace)
 
         self.inner.wait(enough)
         return parts
 
-    def _take_in(self, parts: dict) -> None:
+    def _pass(self) -> None:
+        """Send nothing to what is over already, or goes on without this rank."""
+        if self.early[0].at == self.at:
+            self.early.popleft()
+
+    def _take_in(self, parts: dict, merge: bool) -> None:
         """Add to the parts what has come for this place; what comes too late only tells that its rank is back."""
         for p in range(1, self.size):
             while p not in parts and (came := self.inner.heard(p)) is not None:
                 self.silent.discard(p)
                 if p in self.owed:
-                    self.inner.post(self.owed.pop(p), p)
+                    sit_out = [Letter(self.at, None)] if merge else []
+                    self.inner.post(self.owed.pop(p) + sit_out, p)
+                    self.back |= {p} if merge else set()
                 if came.at == self.at:
                     parts[p] = came.thing
 

@@ -64,8 +64,10 @@ def _check(n_train: int, batch: int, heads: int, head_data: str) -> None:
     if heads < 1:
         raise BadInput(f"heads {heads}, expected at least 1")
     least = heads if head_data == "own" else 1
+    if least > n_train:
+        raise BadInput(f"heads: {heads} with data of their own need as many samples, there are {n_train} to train on")
     if not least <= batch <= n_train:
         raise BadInput(
             f"batch {batch} for {heads} heads with {head_data} data, expected {least} to {n_train}"
-            " (one sample a head, the size of the training set)"
+            f" (one sample a head, the size of the training set); set --batch {min(max(batch, least), n_train)}"
         )

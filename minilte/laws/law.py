@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilte.core.errors import BadInput
+from minilte.core.types import Rule
 from minilte.laws.world import Case, Variant, worst
 
 
@@ -73,11 +75,25 @@ class Verdict(NamedTuple):
     counterexample: str | None = None  # code to paste
     trouble: str | None = None  # an exception that the counterexample raises
 
+    def __str__(self):
+        """In one line: what came out, and why."""
+        if self.holds:
+            return f"{self.name} holds: none of {self.examples} cases broke it"
+        why = f"it raises {self.trouble}" if self.trouble else f"error {self.worst_error:.1e} > {self.tolerance:.0e}"
+        return f"{self.name} falls: {why}"
+
 
 def try_law(
     one: Law, examples: int = 20, seed: int = 0, variant: Variant = Variant(), shrink: bool = True
 ) -> Verdict:
-    """Hold a law against `examples` random cases; a case that breaks it is shrunk to a small one, if asked."""
+    """Hold a law against `examples` random cases; a case that breaks it is shrunk to a small one, if asked.
+
+    That a law holds is evidence: no case of so many broke it. Raises BadInput for a variant that is none.
+    """
+    if not isinstance(variant.rule, Rule):
+        raise BadInput(
+            f"variant: expected rule=Rule(init, merge), got {variant.rule!r:.60}; see minilte.core.types.Rule"
+        )
     from hypothesis import HealthCheck, Phase, given, reject, settings
     from hypothesis import seed as seeded
 
@@ -114,7 +130,7 @@ def try_law(
         case, trouble = broken
         code = (
             "from minilte.laws import Case, LAWS, Variant\n"
-            "variant = Variant()  # or the one that was on trial\n"
+            f"variant = {'Variant()' if variant == Variant() else 'Variant(...)  # put what was on trial here'}\n"
             f"LAWS[{one.name!r}].error({case!r}, variant)"
         )
         return Verdict(one.name, one.statement, len(errors), worst(errors), one.tolerance, False, code, trouble)

@@ -90,7 +90,7 @@ FLAT = dict(
     "L6",
     "Floor without merging",
     "one LoRA of rank r on least squares never falls under sum_{i>r} sigma_i^2; reset-less LTE not under sum_{i > sum r_n}",
-    lambda: cases(**FLAT, ranks=st.sampled_from([(1,), (2,), (1, 1), (1, 2)]), steps=st.integers(1, 40)),
+    lambda: cases(**FLAT, ranks=st.sampled_from([(1,), (2,), (1, 1), (1, 2), (1, 1, 1)]), steps=st.integers(1, 40)),
     1e-12,
     "rounding, relative to the floor",
 )

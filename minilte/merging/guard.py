@@ -1,7 +1,7 @@
 """Heads that are not sound: one that has gone astray must not take the others with it.
 
 A head is bad at a merge when its factors are no longer finite, or when it moved more than `FACTOR` times as far as the
-median head, by |s (B A - V)| over all layers.
+median of those that are, by |s (B A - V)| over all layers.
 
     stop   a head that is not finite ends the run
     skip   a bad head counts with V: nothing of its round is merged, and the other shares are not renormalised
@@ -57,7 +57,8 @@ def trusted(sent: Sequence[Sent], then, scales, policy: str, each: Callable = ma
         return distance(sent[n].factors, then[n], scales[n]) if finite(sent[n].replicas) else math.inf
 
     sizes = list(each(moved, range(len(sent))))
-    limit = FACTOR * sorted(sizes)[(len(sizes) - 1) // 2] or math.inf  # where half of them stand still, none is far
+    known = sorted(filter(math.isfinite, sizes)) or [0.0]
+    limit = FACTOR * known[(len(known) - 1) // 2] or math.inf  # where half of them stand still, none is far
     trust = np.ones(len(sent))
     for n, size in enumerate(sizes):
         if not math.isfinite(size) or (size > limit and policy == "skip"):

@@ -101,7 +101,8 @@ def change(one: Named) -> Iterator[Html]:
         yield element("p", f"Not known: {NO_PAST if moved else 'no step was taken'}.")
         return
     yield element("p", steps_told(run))
-    drawn = [name for name in run.moments[-1].layers if spectra(run, name)][:LAYERS]
+    several = [name for name in run.moments[-1].layers if any(len(sigma) > 1 for _, sigma in spectra(run, name))]
+    drawn = several[:LAYERS]  # one value is in the table
     yield grid([growth(one, name) for name in drawn])
     names = list(run.moments[-1].layers)[:LAYERS]
     if any(record.measures for record in run.records):
@@ -114,7 +115,7 @@ def change(one: Named) -> Iterator[Html]:
         [
             name,
             shape(run, name),
-            str(bounds.get(name, "none")),
+            str(min(bounds[name], *run.parts.task.weights[name].W.shape)) if name in bounds else "none",
             *(cell(of[key]) for key in ("rank", "stable_rank", "effective_rank")),
         ]
         for name, of in run.moments[-1].layers.items()

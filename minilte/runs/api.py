@@ -8,7 +8,7 @@ import numpy as np
 
 from minilte.core import models
 from minilte.core.errors import BadInput
-from minilte.core.types import Array, Weights
+from minilte.core.types import Array, Rule, Weights
 from minilte.data.dataset import Dataset, Scaling, unscaled
 from minilte.data.files import shown
 from minilte.runs import folder
@@ -20,14 +20,16 @@ from minilte.runs.session import Record, advance, dense_weights, first_state, op
 from minilte.runs.weights import fitted, read_tensors, room
 
 
-def rounds(config: Config, data: Dataset | None = None) -> Iterator[Record]:
+def rounds(config: Config, data: Dataset | None = None, rule: Rule | None = None) -> Iterator[Record]:
     """Train, yielding a Record at the start and after every merge. Raises BadInput or Diverged.
+
+    `data` stands in for what config.data names, `rule` for the merge rule that config.merge_rule names.
 
     >>> config = Config(data="least-squares", model="linear", heads=4, rank=8, alpha=8.0, steps=20)
     >>> [record.step for record in rounds(config)]
     [0, 10, 20]
     """
-    session = open_session(config, data=data)
+    session = open_session(config, data=data, rule=rule)
     for record, _ in advance(session, first_state(session)):
         yield record
 
@@ -40,6 +42,12 @@ class Result(NamedTuple):
     weights: Weights  # one dense matrix a layer
     scaling: Scaling  # of the inputs, measured on the training set
     records: list[Record]
+
+    def __repr__(self):
+        """In one line: the arrays would fill a screen."""
+        end = self.records[-1] if self.records else None
+        score = "" if end is None else f", held-out loss {end.test_loss:.4f} at step {end.step}"
+        return f"Result({self.config.method} on {self.config.data}, {', '.join(self.weights)}{score})"
 
     def predict(self, x: Array) -> Array:
         """Outputs for inputs in their own unit: class scores, or regression values.    (b,n)->(b,m)"""
@@ -59,14 +67,14 @@ class Result(NamedTuple):
         return self.scaling.apply(x, first.dtype)
 
 
-def fit(config: Config, data: Dataset | None = None) -> Result:
-    """Train to the end; `data` stands in for what config.data names. Raises BadInput or Diverged.
+def fit(config: Config, data: Dataset | None = None, rule: Rule | None = None) -> Result:
+    """Train to the end; `data` and `rule` as for `rounds`. Raises BadInput or Diverged.
 
     >>> result = fit(Config(data="least-squares", inputs=6, outputs=3, model="linear", heads=2, rank=2, steps=20))
     >>> result.weights["layer1"].W.shape, result.predict(np.ones((5, 6))).shape
     ((3, 6), (5, 3))
     """
-    session = open_session(config, data=data)
+    session = open_session(config, data=data, rule=rule)
     state, records = first_state(session), []
     for record, state in advance(session, state):
         records.append(record)

@@ -10,10 +10,10 @@ from minilte.core.errors import BadInput
 from minilte.core.head import each_alone, replica_of
 from minilte.core.lte import lte
 from minilte.core.schedules import schedule
-from minilte.core.types import Method, Task, Weights
+from minilte.core.types import Method, Rule, Task, Weights
 from minilte.data.batches import batches
 from minilte.data.dataset import Dataset, cast
-from minilte.data.sources import load
+from minilte.data.sources import KNOWN, load
 from minilte.fast.absorbed import absorbed_steps
 from minilte.fast.stacked import stacked_steps
 from minilte.merging.guard import guard
@@ -35,11 +35,13 @@ class Parts(NamedTuple):
     seen: int = 0  # bytes of the weights as a head sees them; 0: of the main weights
 
 
-def build(config: Config, data: Dataset | None = None, rank: int = 0) -> Parts:
-    """All parts of a run as a rank needs them; `data` stands in for what config.data names. Raises BadInput.
+def build(config: Config, data: Dataset | None = None, rank: int = 0, rule: Rule | None = None) -> Parts:
+    """All parts of a run as a rank needs them. Raises BadInput.
 
+    `data` stands in for what config.data names, and `rule` for what config.merge_rule names.
     Under a master a worker gets templates without memory in place of the matrices that it will never hold.
     """
+    refuse_rule(config, rule)
     data = read_data(config) if data is None else cast(data, config.dtype)
     if data.classes is None and config.label_smoothing:
         raise BadInput("label-smoothing: expected 0 for a regression, which has no labels")
@@ -47,16 +49,30 @@ def build(config: Config, data: Dataset | None = None, rank: int = 0) -> Parts:
     widths = all_widths(config, data.inputs, data.outputs)
     if config.method == "full":
         task = make_task(config, data, net, start_weights(config, net, widths))
-        return Parts(data, task, data_parallel.full(task))
+        return Parts(data, task, data_parallel.full(task), own_data(config, data))
     blank = models.blank_weights(net, widths, config.dtype, config.bias)
     ranks, notes = head_ranks(config, blank)
     config, note = settled(config, blank, *kinds_of_numbers(config, blank, ranks))
-    notes = (*notes, *filter(None, (note, IN_PLACE if is_in_place(config) else "")))
+    notes = (*notes, *filter(None, (note, IN_PLACE if is_in_place(config) else "")), *own_data(config, data))
     weights = (workers_weights if rank and has_master(config) else start_weights)(config, net, widths)
     task = make_task(config, data, net, weights)
-    bounds = {} if is_in_place(config) else rank_bounds(config, weights, ranks)
+    bounds = {} if is_in_place(config) or rule else rank_bounds(config, weights, ranks)
     seen = bytes_seen(config, weights, list(ranks[0]))
-    return Parts(data, task, low_rank_method(config, task, ranks), notes, bounds, has_master(config), seen)
+    method = low_rank_method(config, task, ranks, rule)
+    return Parts(data, task, method, notes, bounds, has_master(config), seen)
+
+
+def refuse_rule(config: Config, rule: Rule | None) -> None:
+    """Raises BadInput for a rule that is none, or that the settings have no use for."""
+    if rule is None:
+        return
+    if not isinstance(rule, Rule):
+        raise BadInput(f"rule: expected a Rule(init, merge), got {rule!r:.60}; see minilte.core.types.Rule")
+    if config.method != "lte" or config.topology == "allreduce" or config.merge_rule != "mean":
+        raise BadInput(
+            f"rule: expected lte that merges factors by a rule of yours alone, got --method {config.method} "
+            f"--topology {config.topology} --merge-rule {config.merge_rule}"
+        )
 
 
 def start_weights(config: Config, net: models.Network, widths: list[int]) -> Weights:
@@ -91,6 +107,14 @@ def read_data(config: Config) -> Dataset:
             rank=config.target_rank or None,
         )
     return load(config.data, config.data_dir or None, config.seed, config.dtype, **options)
+
+
+def own_data(config: Config, data: Dataset) -> tuple[str, ...]:
+    """What a file was taken for, in words; nothing for the data sets that have a name."""
+    if config.data in KNOWN or data.name in KNOWN:
+        return ()
+    kind = f"{data.classes} classes" if data.classes else f"regression, {data.outputs} output{'s' * (data.outputs > 1)}"
+    return (f"{data.name}: {len(data.x_train):,} rows to train on, {len(data.x_test):,} held out, {data.inputs} inputs, {kind}",)
 
 
 def all_widths(config: Config, inputs: int, outputs: int) -> list[int]:
@@ -132,8 +156,8 @@ def kinds_of_numbers(config: Config, weights: Weights, ranks: list[dict[str, int
     return replica, plan
 
 
-def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> Method:
-    """The parts of lora, mhlora or lte."""
+def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]], rule: Rule | None = None) -> Method:
+    """The parts of lora, mhlora or lte; `rule` stands in for the setting's."""
     replica, plan = kinds_of_numbers(config, task.weights, ranks)
     if config.method != "lte":
         parallel = {"lora": data_parallel.lora, "mhlora": data_parallel.mhlora}[config.method]
@@ -147,7 +171,7 @@ def low_rank_method(config: Config, task: Task, ranks: list[dict[str, int]]) -> 
         config.loss_reduction,
         config.replicas,
         config.shares or None,
-        merge_rule(config, RULES[config.merge_rule], list(ranks[0])),
+        merge_rule(config, rule or RULES[config.merge_rule], list(ranks[0])),
         local_steps(config),
         topology(config, task.weights, replica, plan),
         guard(config.bad_heads, agreed=not has_master(config)),

@@ -43,7 +43,7 @@ def with_heads(config: Config, heads: int) -> Config:
             raise BadInput(
                 f"heads: a run with --{flag_name(name)} {brief(had)} keeps its {config.heads} heads, got {heads}; begin anew"
             )
-    return dataclasses.replace(config, heads=heads)
+    return dataclasses.replace(config, heads=heads, quorum=min(config.quorum, heads))
 
 
 def saved_heads(path: Path) -> int:

@@ -39,7 +39,7 @@ def add_flag(made: argparse.ArgumentParser, knob: dataclasses.Field) -> None:
     """--name VALUE, or --name / --no-name for a bool, with the default in its help."""
     kind, many = item_type(knob.type)
     shown = ",".join(map(str, knob.default)) if many else knob.default
-    words = knob.metadata["help"] + (f" [{shown}]" if shown not in ("", False) else "")
+    words = knob.metadata["help"] + ("" if shown == "" or shown is False else f" [{shown}]")
     if choices := knob.metadata.get("choices"):
         words += f" ({', '.join(choices)})"
     if kind is bool:

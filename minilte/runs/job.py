@@ -161,7 +161,8 @@ def tell_of_the_late(before: frozenset, session: Session, step: int, watch: Watc
     """The ranks that a quorum merged without, said when they change."""
     late = frozenset(getattr(session.comm.transport, "late", ()))
     for rank in sorted(late ^ before):
-        block = session.comm.blocks[rank]
+        if not (block := session.comm.blocks[rank]):
+            continue  # nobody misses it
         heads = f"head {block[0]}" if len(block) == 1 else f"heads {block[0]} to {block[-1]}"
         what = "missed the merge" if rank in late else "is back, in time for the merge"
         watch.say(f"note: rank {rank} ({heads}) {what} at step {step}")
@@ -236,8 +237,18 @@ def finish(path: Path, session: Session, state: State, versus: dict | Stopped | 
     bounds = {} if "resized" in state.facts else parts.rank_bounds
     pictures(path, session, dense, records, versus, bounds)
     done = summary(session, state, dense, final, sent, versus)
+    if told := told_before(path, done):  # it had ended already: who sent what, and how fast, was then
+        return told
     folder.write_json(path / "summary.json", done)
     return done
+
+
+def told_before(path: Path, done: dict) -> dict | None:
+    """The summary of a run that had come to the same end before; None where it had not."""
+    if not (path / "summary.json").exists():
+        return None
+    told = folder.read_json(path / "summary.json")
+    return told if all(told.get(name) == done[name] for name in ("steps", "weights_sha256")) else None
 
 
 def pictures(

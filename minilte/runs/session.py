@@ -14,7 +14,7 @@ from minilte.comm.solo import Solo
 from minilte.comm.traffic import share
 from minilte.core import lte, models, tree
 from minilte.core.errors import BadInput
-from minilte.core.types import Head, Method, Round, Tree, Weights
+from minilte.core.types import Head, Method, Round, Rule, Tree, Weights
 from minilte.data.dataset import Dataset
 from minilte.data.files import shown
 from minilte.runs import folder
@@ -52,12 +52,17 @@ class Session(NamedTuple):
 TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main weights
 
 
-def open_session(config: Config, transport=None, data: Dataset | None = None) -> Session:
-    """All parts of a run on a transport (default: this process alone, one thread a core). Raises BadInput."""
+def open_session(
+    config: Config, transport=None, data: Dataset | None = None, rule: Rule | None = None
+) -> Session:
+    """All parts of a run on a transport (default: this process alone, one thread a core). Raises BadInput.
+
+    `data` and `rule` stand in for what the settings name.
+    """
     transport = transport or Solo()
     try:
         with one_blas_thread():
-            parts = build(config, data, transport.rank)
+            parts = build(config, data, transport.rank, rule)
     except MemoryError as trouble:
         raise BadInput(f"memory: {trouble}; ask for smaller --widths, or for fewer samples") from None
     if config.quorum and transport.size > 1:

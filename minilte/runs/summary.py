@@ -63,6 +63,9 @@ def score_lines(summary: dict) -> list[str]:
 
 def sent_words(sent: dict) -> str:
     """Bytes sent, beside what dense gradients would have cost the same ranks."""
+    if sent.get("before_resume"):
+        kinds = ", ".join(f"{kind} {human(size)}" for kind, size in sent["by_kind"].items())
+        return f"{human(sent['total'])} by all ranks ({kinds}), {human(sent['before_resume'])} of it before the last start"
     if (ranks := len(sent["per_rank"])) == 1:
         return "nothing: all heads are in one process"
     dense = (

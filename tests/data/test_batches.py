@@ -89,7 +89,7 @@ def test_batches_takes_the_samples_of_the_block():
 @pytest.mark.parametrize(
     ("batch", "heads", "head_data", "message"),
     [
-        (7, 8, "own", "batch 7 for 8 heads with own data, expected 8 to 10"),
+        (7, 8, "own", "batch 7 for 8 heads with own data, expected 8 to 10 .*set --batch 8$"),
         (11, 1, "own", "batch 11 for 1 heads with own data, expected 1 to 10"),
         (0, 1, "same", "batch 0 .* expected 1 to 10"),
         (5, 0, "own", "heads 0, expected at least 1"),

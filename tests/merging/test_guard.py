@@ -51,6 +51,14 @@ def test_sound_heads_count_as_they_are(seed, then, policy):
         assert all(a is b for a, b in zip(got, sent)) and trust.tolist() == [1, 1, 1, 1]
 
 
+def test_heads_that_are_missing_do_not_hide_one_that_ran_away():
+    sent, main = heads()
+    wild = {"layer1": tree.map(lambda leaf: 1e3 * leaf, sent[0].factors["layer1"])}
+    gone = [tree.map(lambda leaf: np.full_like(leaf, np.nan), one) for one in sent[2:]]
+    _, trust = guard("skip").check([sent[0]._replace(factors=wild), sent[1], *gone], main, SCALES)
+    assert trust.tolist() == [0, 1, 0, 0]
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("where", ["A", "B", "c"])
 def test_a_head_that_is_not_finite_stops_the_run_or_is_left_out(bad, where):

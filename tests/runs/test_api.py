@@ -11,7 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 import minilte as ml
 from minilte.core.errors import BadInput
+from minilte.core.merge import MEAN, merged
 from minilte.core.random import stream
+from minilte.core.types import Rule
 from minilte.runs import job
 from minilte.runs.weights import sha256
 
@@ -156,3 +158,23 @@ def test_a_good_run_warns_of_nothing():
 def test_settings_of_a_result_are_those_asked_for(run):
     assert ml.load(run).config == tiny.config()
     assert json.loads(json.dumps(dataclasses.asdict(ml.load(run).config)))["heads"] == 2
+
+
+def test_a_rule_of_ones_own_merges_in_place_of_the_settings():
+    half = Rule(lambda weights: 0, lambda n, *merge: (merged(*merge), n + 1))
+    config = tiny.config(dtype="float64")
+    same, plain = ml.fit(config, rule=half), ml.fit(config)
+    assert np.array_equal(same.weights["layer1"].W, plain.weights["layer1"].W)
+    still = Rule(lambda weights: None, lambda state, weights, *_: (weights, state))
+    assert np.array_equal(
+        ml.fit(config, rule=still).weights["layer1"].W, ml.fit(tiny.config(dtype="float64", steps=0)).weights["layer1"].W
+    )
+    assert "held-out loss" in repr(plain) and "\n" not in repr(plain)
+
+
+@pytest.mark.parametrize("changes", [dict(method="full"), dict(topology="allreduce"), dict(merge_rule="telescope")])
+def test_a_rule_that_the_settings_have_no_use_for_is_refused(changes):
+    with pytest.raises(BadInput, match="rule: expected lte"):
+        ml.fit(tiny.config(**changes), rule=MEAN)
+    with pytest.raises(BadInput, match="rule: expected a Rule"):
+        ml.fit(tiny.config(), rule=merged)

@@ -249,3 +249,12 @@ def test_a_baseline_killed_before_its_settings_were_written_starts_anew(tmp_path
     (path / "versus-full").mkdir()
     (path / "versus-full" / "config.json.tmp").write_text('{"he')
     assert tiny.go_on(path)["versus"]["steps"] == 6
+
+
+def test_a_finished_run_keeps_the_record_of_who_sent_what(tmp_path):
+    path = tmp_path / "run"
+    tiny.begin(path)
+    threads.run(2, lambda transport: tiny.go_on(path, transport))
+    before = (path / "summary.json").read_bytes()
+    assert tiny.go_on(path)["bytes_sent"]["per_rank"][1] > 0
+    assert (path / "summary.json").read_bytes() == before
