@@ -130,7 +130,7 @@ def try_law(
         case, trouble = broken
         code = (
             "from minilte.laws import Case, LAWS, Variant\n"
-            f"variant = {'Variant()' if variant == Variant() else 'Variant(...)  # put what was on trial here'}\n"
+            f"variant = {'Variant()' if variant == Variant() else 'Variant(rule)  # the one on trial'}\n"
             f"LAWS[{one.name!r}].error({case!r}, variant)"
         )
         return Verdict(one.name, one.statement, len(errors), worst(errors), one.tolerance, False, code, trouble)

@@ -72,10 +72,8 @@ def test_a_counterexample_is_code_that_shows_the_error():
     verdict = try_law(LAWS["L13"], variant=Variant(doubled))
     assert not verdict.holds and verdict.worst_error > 1e-6
     scope: dict = {}
-    code = verdict.counterexample.replace("variant = Variant()", "variant = Variant(mine)").replace(
-        "\nLAWS[", "\nerror = LAWS["
-    )
-    exec(code, scope | {"mine": doubled}, scope)
+    code = verdict.counterexample.replace("\nLAWS[", "\nerror = LAWS[")
+    exec(code, scope | {"rule": doubled}, scope)
     assert scope["error"] > LAWS["L13"].tolerance
 
 
