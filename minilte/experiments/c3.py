@@ -1,12 +1,13 @@
 """C3: multi-head LoRA recovers full-rank training, and so does LTE at T = 1.
 
 That LTE at T = 1 is multi-head LoRA when all heads see the same batch is law L3, exact under SGD with a head's rate
-eta / N. Whether either learns what full rank learns is a matter of measurement. A difference of accuracy below 2.3
-points is one that 2,000 test images cannot tell from none: an accuracy p of 85 % has a deviation of
-sqrt(p (1 - p) / 2000) = 0.8 points, the difference of two 1.1, and that twice is 2.3.
+eta / N. Whether either learns what full rank learns is a matter of measurement. Both answer the same 2,000 images, so
+only those count where one of the two is right: with d of them, whose signs chance alone would decide, their difference
+of accuracy has a deviation of sqrt(d) / 2000. At the seeds below d is 116 to 171, that is 0.6 points, and the margin is
+twice that: what one run on one test set shows no better than chance would.
 
 N r = 64 is the smaller side of the larger matrix, so no direction is out of reach (law L2). Each method has the best of
-the rates 0.001, 0.003, 0.01 on three seeds that are not measured.
+the rates 0.001, 0.003, 0.01 and 0.02 on the seeds 100 to 102, which are not measured.
 """
 
 from dataclasses import replace
@@ -28,7 +29,7 @@ EXACT = Config(  # in double precision and without kinks, whose side rounding co
     widths=(16,), heads=4, rank=4, alpha=8.0, activation="tanh", dtype="float64", optimizer="sgd", lr=0.1,
     merge_every=1, head_data="same", replicas="frozen", batch=32, steps=10, eval_every=10,
 )  # fmt: skip
-MARGIN, ROUNDING = 0.023, 1e-8  # the tolerance of law L3, for a dozen steps
+MARGIN, ROUNDING = 0.012, 1e-8  # see above; the tolerance of law L3, for a dozen steps
 
 
 def apart(one: Config, other: Config) -> float:

@@ -2,8 +2,10 @@
 
 How far apart two heads are is the Grassmann distance between the column spaces of their B A in the first layer, averaged
 over pairs of heads. Subspaces that know nothing of each other are the measure of what can be asked: "near orthogonal"
-is taken to be nine tenths of their distance, at every look during training. At the other end heads with the same start
-and the same data are the same head (law L15): their cosine is 1 and their distance 0.
+is taken to be nine tenths of their distance, after each of the steps 20, 40, 60 and 80. At the other end heads with the
+same start and the same data are the same head (law L15): their cosine is 1 and their distance 0.
+
+A head sees 32 samples a step in every combination, so that which samples they are is all that differs.
 """
 
 from collections.abc import Callable
@@ -23,7 +25,6 @@ SETTINGS = Config(
     widths=(64,), heads=4, rank=8, alpha=128.0, lr=0.003, merge_every=10, batch=128, steps=80, eval_every=80
 )  # fmt: skip
 EVERY = 20  # steps between looks
-TWINS = replace(SETTINGS, head_init="same", head_data="same", steps=20)
 
 
 @cache
@@ -31,6 +32,16 @@ def at_random(m: int = 64, r: int = 8, pairs: int = 200) -> float:
     """The mean Grassmann distance of independent r-dimensional subspaces of R^m."""
     rng = stream(0, "check")
     return sum(angles(semi_orthogonal(rng, r, m).T, semi_orthogonal(rng, r, m).T) for _ in range(pairs)) / pairs
+
+
+def combination(**same: str) -> Config:
+    """Own start and own data but for what is said; where the data is the same, a batch is what one head sees."""
+    return replace(
+        SETTINGS, **same, batch=SETTINGS.batch // SETTINGS.heads if "head_data" in same else SETTINGS.batch
+    )
+
+
+TWINS = replace(combination(head_init="same", head_data="same"), steps=EVERY)
 
 
 def looks(config: Config, measure: Callable[[Adapter, Adapter], float]) -> list[float]:
@@ -52,14 +63,8 @@ def looks(config: Config, measure: Callable[[Adapter, Adapter], float]) -> list[
 )
 def measure(seed: int) -> dict[str, float]:
     """Four numbers from the four combinations, on the same samples."""
-    own = replace(SETTINGS, seed=seed)
-    least = {
-        which: min(looks(replace(own, **{which: "same"} if which else {}), grassmann)) / at_random()
-        for which in ("", "head_data", "head_init")
-    }
-    return {
-        "a": min(looks(replace(TWINS, seed=seed), cosine)),
-        "b": least[""],
-        "c": least[""] - least["head_data"],
-        "d": least[""] - least["head_init"],
-    }
+    at = lambda **same: replace(combination(**same), seed=seed)  # noqa: E731
+    own, data, start = (
+        min(looks(config, grassmann)) / at_random() for config in (at(), at(head_data="same"), at(head_init="same"))
+    )
+    return {"a": min(looks(replace(TWINS, seed=seed), cosine)), "b": own, "c": own - data, "d": own - start}

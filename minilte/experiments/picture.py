@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from minilte.experiments.c1 import ALONE, PLATEAU, SETTINGS, curve, merging
+from minilte.experiments.c1 import ALONE, PLATEAU, SETTINGS, Points, curve, merging
 from minilte.runs import plots
 
 HEADS = (1, 2, 4, 6, 8)
@@ -15,7 +15,7 @@ def picture(place: Path) -> None:
     plots.draw(place, "method", painter(*curves()), (10, 3.6), panels=(1, 2))
 
 
-def curves() -> tuple[dict[str, list], dict[int, list]]:
+def curves() -> tuple[dict[str, Points], dict[int, Points]]:
     """What is drawn on the left, by its name, and on the right, by the number of heads."""
     one = {
         "one LoRA": curve(replace(ALONE, steps=600)),
@@ -30,7 +30,7 @@ def together(heads: int):
     return replace(SETTINGS, heads=heads, batch=128 * heads, merge_every=10, reset="none")
 
 
-def painter(one: dict[str, list], many: dict[int, list]) -> Callable:
+def painter(one: dict[str, Points], many: dict[int, Points]) -> Callable:
     """Both panels, with the floors that law L6 predicts as dotted lines."""
 
     def paint(axes):

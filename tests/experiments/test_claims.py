@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from minilte.analysis.alignment import cosine, grassmann
+from minilte.core.models import forward
 from minilte.data.synthetic import target_matrix
 from minilte.experiments import CLAIMS, c1, c2, c3, c7, c15, counting, rows
+from minilte.experiments.images import images
+from minilte.runs.api import fit
 from minilte.runs.build import build
 
 VERDICTS = {"holds", "fails", "undecided"}
@@ -50,8 +53,21 @@ def test_methods_that_are_compared_see_the_same_samples():
         assert len({(one.batch, one.steps, one.widths, one.schedule) for one in together}) == 1
 
 
-def test_the_margin_of_c3_is_twice_the_deviation_of_a_difference():
-    assert c3.MARGIN == pytest.approx(2 * np.sqrt(2 * 0.85 * 0.15 / 2000), abs=1e-3)
+def test_the_margin_of_c3_is_twice_the_paired_deviation_of_two_networks_on_the_same_images():
+    data, right = images(), []
+    for config in (c3.FULL, c3.MULTI_HEAD, c3.SETTINGS):
+        config = replace(config, seed=100)
+        logits, _ = forward(build(config, data).task.net, fit(config, data).weights, data.x_test)
+        right.append(logits.argmax(axis=1) == data.y_test)
+    for other in right[1:]:  # sqrt(d) scatters by d^(1/2) / (2 d^(1/2)): a half of some 12.5
+        assert c3.MARGIN == pytest.approx(2 * np.sqrt(np.sum(right[0] != other)) / len(data.y_test), abs=2e-3)
+
+
+def test_a_head_sees_as_many_samples_in_every_combination_of_c7():
+    same = [dict(), dict(head_data="same"), dict(head_init="same"), dict(head_init="same", head_data="same")]
+    for config in map(lambda which: c7.combination(**which), same):
+        assert config.batch // (config.heads if config.head_data == "own" else 1) == 32
+    assert c7.TWINS == replace(c7.combination(**same[-1]), steps=c7.EVERY)
 
 
 def test_random_subspaces_are_as_far_apart_as_the_method_says():

@@ -32,7 +32,7 @@ class Options:
     """How much is tried, and how the outcome is written."""
 
     quick: bool = knob(False, "a sample of everything, under 90 s on two cores; the default")
-    full: bool = knob(False, "all of it, about six minutes")
+    full: bool = knob(False, "all of it, about seven minutes")
     only: str = knob("", f"one measure: {', '.join(MEASURES)}")
     seed: int = knob(0, "of everything that is drawn at random", least=0)
     json: bool = knob(False, "write JSON on stdout and nothing else")
