@@ -10,6 +10,7 @@ import pytest
 
 import minilte as ml
 from minilte import cost, export, train, verify
+from minilte.comm.mpi import job
 from minilte.experiments import CLAIMS
 from minilte.experiments import __main__ as experiments
 from minilte.data.sources import load
@@ -110,3 +111,14 @@ def test_the_hash_and_the_accuracy_of_the_default_run_are_those_of_this_machine_
     ).stdout
     accuracy = float(re.search(r"test accuracy +([\d.]+) %", out)[1])
     assert abs(accuracy - 85.9) < 1.5  # another BLAS kernel gives other bits
+
+
+@pytest.mark.long
+def test_the_bytes_of_the_quantized_run_are_those_of_the_code(tmp_path):
+    command = [*job(8, "minilte.train"), "--quant", "nf4", "--out", str(tmp_path / "run")]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=ROOT).stdout
+    block = next(text for kind, text in BLOCKS if kind == "console" and "--quant nf4" in text)
+    shown = [line for line in block.splitlines() if line.startswith(("sent", "memory"))]
+    assert len(shown) == 2
+    for line in shown:
+        assert all(part in out for part in line.split("…")[0].split("; ")[:1]), line

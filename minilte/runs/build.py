@@ -113,8 +113,12 @@ def own_data(config: Config, data: Dataset) -> tuple[str, ...]:
     """What a file was taken for, in words; nothing for the data sets that have a name."""
     if config.data in KNOWN or data.name in KNOWN:
         return ()
-    kind = f"{data.classes} classes" if data.classes else f"regression, {data.outputs} output{'s' * (data.outputs > 1)}"
-    return (f"{data.name}: {len(data.x_train):,} rows to train on, {len(data.x_test):,} held out, {data.inputs} inputs, {kind}",)
+    kind = (
+        f"{data.classes} classes" if data.classes else f"regression, {data.outputs} output{'s' * (data.outputs > 1)}"
+    )
+    return (
+        f"{data.name}: {len(data.x_train):,} rows to train on, {len(data.x_test):,} held out, {data.inputs} inputs, {kind}",
+    )
 
 
 def all_widths(config: Config, inputs: int, outputs: int) -> list[int]:

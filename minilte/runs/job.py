@@ -38,6 +38,9 @@ class Watch(NamedTuple):
 SILENT = Watch(lambda line: None, lambda record, session: None, lambda: 0)
 
 
+BETTER = 0.9  # of the last held-out loss: a difference worth a word
+
+
 class Stopped(NamedTuple):
     """A run that a signal ended early, saved."""
 
@@ -137,6 +140,7 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         before = state.step
         if stop and state.step < config.steps:
             return Stopped(stop, state.step)
+    tell_of_a_better(seen, speaking)
     return finish(path, session, state, baseline(path, session, watch))
 
 
@@ -155,6 +159,15 @@ def tell_of_health(seen: list[Record], record: Record, steps: int, watch: Watch)
             f"{record.update_norm / max(norms):.0f} times as far as ever before"
         )
     seen.append(record)
+
+
+def tell_of_a_better(seen: list[Record], watch: Watch) -> None:
+    """Say so when the held-out loss was clearly less at an evaluation before the last."""
+    if seen and (best := min(seen, key=lambda one: one.test_loss)).test_loss < BETTER * seen[-1].test_loss:
+        watch.say(
+            f"note: the held-out loss was {best.test_loss:.4f} at step {best.step} and is {seen[-1].test_loss:.4f} now; "
+            "the best checkpoint is kept in ckpt"
+        )
 
 
 def tell_of_the_late(before: frozenset, session: Session, step: int, watch: Watch) -> frozenset:

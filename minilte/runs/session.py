@@ -52,9 +52,7 @@ class Session(NamedTuple):
 TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main weights
 
 
-def open_session(
-    config: Config, transport=None, data: Dataset | None = None, rule: Rule | None = None
-) -> Session:
+def open_session(config: Config, transport=None, data: Dataset | None = None, rule: Rule | None = None) -> Session:
     """All parts of a run on a transport (default: this process alone, one thread a core). Raises BadInput.
 
     `data` and `rule` stand in for what the settings name.

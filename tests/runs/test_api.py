@@ -167,7 +167,8 @@ def test_a_rule_of_ones_own_merges_in_place_of_the_settings():
     assert np.array_equal(same.weights["layer1"].W, plain.weights["layer1"].W)
     still = Rule(lambda weights: None, lambda state, weights, *_: (weights, state))
     assert np.array_equal(
-        ml.fit(config, rule=still).weights["layer1"].W, ml.fit(tiny.config(dtype="float64", steps=0)).weights["layer1"].W
+        ml.fit(config, rule=still).weights["layer1"].W,
+        ml.fit(tiny.config(dtype="float64", steps=0)).weights["layer1"].W,
     )
     assert "held-out loss" in repr(plain) and "\n" not in repr(plain)
 
