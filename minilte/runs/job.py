@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from minilte.core.types import Head, Linear
 from minilte.data.dataset import unscaled
-from minilte.runs import account, checkpoint, elastic, folder, plots, weights
+from minilte.runs import account, checkpoint, elastic, folder, plots, remarks, weights
 from minilte.runs.agree import agreed, alike
 from minilte.runs.checkpoint import State
 from minilte.runs.config import Config
-from minilte.runs.health import leapt, stalled
 from minilte.runs.machine import SAME_BITS, changed, fingerprint
 from minilte.runs.pulse import Pulse, left_by_the_dead
 from minilte.runs.resume import as_read, best_saved, latest, set_aside
@@ -36,9 +35,6 @@ class Watch(NamedTuple):
 
 
 SILENT = Watch(lambda line: None, lambda record, session: None, lambda: 0)
-
-
-BETTER = 0.9  # of the last held-out loss: a difference worth a word
 
 
 class Stopped(NamedTuple):
@@ -131,8 +127,8 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         if transport.rank == 0:
             folder.append_line(path / "metrics.jsonl", record._asdict())
             watch.record(record, session)
-            tell_of_health(seen, record, config.steps, speaking)
-            late = tell_of_the_late(late, session, state.step, speaking)
+            remarks.of_health(seen, record, config.steps, speaking.say)
+            late = remarks.of_the_late(late, session, state.step, speaking.say)
         session.comm.wish = watch.wish()
         stop = session.comm.stop
         if stop or (before < state.step and due(before, state.step, config.save_steps, config.steps)):
@@ -140,46 +136,8 @@ def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> di
         before = state.step
         if stop and state.step < config.steps:
             return Stopped(stop, state.step)
-    tell_of_a_better(seen, speaking)
+    remarks.of_a_better(seen, speaking.say)
     return finish(path, session, state, baseline(path, session, watch))
-
-
-def tell_of_health(seen: list[Record], record: Record, steps: int, watch: Watch) -> None:
-    """Add an evaluation to those so far, and say so when they begin to be no better than one of long ago, or when the
-    weights moved as never before."""
-    if record.train_loss is None:
-        return
-    losses = [(one.step, one.train_loss) for one in (*seen, record)]
-    norms = [one.update_norm for one in seen if one.update_norm is not None]
-    if stalled(losses[:-1], steps) is None and (best := stalled(losses, steps)) is not None:
-        watch.say(f"note: the training loss has not been below that of step {best} since")
-    if record.update_norm is not None and leapt(norms, record.update_norm):
-        watch.say(
-            f"note: the weights moved by {record.update_norm:.3g} in the round before step {record.step}, "
-            f"{record.update_norm / max(norms):.0f} times as far as ever before"
-        )
-    seen.append(record)
-
-
-def tell_of_a_better(seen: list[Record], watch: Watch) -> None:
-    """Say so when the held-out loss was clearly less at an evaluation before the last."""
-    if seen and (best := min(seen, key=lambda one: one.test_loss)).test_loss < BETTER * seen[-1].test_loss:
-        watch.say(
-            f"note: the held-out loss was {best.test_loss:.4f} at step {best.step} and is {seen[-1].test_loss:.4f} now; "
-            "the best checkpoint is kept in ckpt"
-        )
-
-
-def tell_of_the_late(before: frozenset, session: Session, step: int, watch: Watch) -> frozenset:
-    """The ranks that a quorum merged without, said when they change."""
-    late = frozenset(getattr(session.comm.transport, "late", ()))
-    for rank in sorted(late ^ before):
-        if not (block := session.comm.blocks[rank]):
-            continue  # nobody misses it
-        heads = f"head {block[0]}" if len(block) == 1 else f"heads {block[0]} to {block[-1]}"
-        what = "missed the merge" if rank in late else "is back, in time for the merge"
-        watch.say(f"note: rank {rank} ({heads}) {what} at step {step}")
-    return late
 
 
 def check_machine(path: Path, session: Session, watch: Watch) -> None:

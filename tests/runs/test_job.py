@@ -13,7 +13,7 @@ from minilte.comm import threads
 from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
 from minilte.runs import checkpoint, job, resume
-from minilte.runs.session import Record, read_records
+from minilte.runs.session import read_records
 
 
 class Crash(Exception):
@@ -258,15 +258,3 @@ def test_a_finished_run_keeps_the_record_of_who_sent_what(tmp_path):
     before = (path / "summary.json").read_bytes()
     assert tiny.go_on(path)["bytes_sent"]["per_rank"][1] > 0
     assert (path / "summary.json").read_bytes() == before
-
-
-def test_a_run_that_was_better_before_says_so():
-    said, seen = [], [Record(step, 8 * step, 0.1, [1.0], 1.0, loss) for step, loss in ((0, 2.0), (2, 1.0), (4, 1.2))]
-    watch = job.Watch(said.append, lambda *_: None, lambda: 0)
-    job.tell_of_a_better(seen, watch)
-    assert said == [
-        "note: the held-out loss was 1.0000 at step 2 and is 1.2000 now; the best checkpoint is kept in ckpt"
-    ]
-    job.tell_of_a_better(seen[:2], watch)
-    job.tell_of_a_better([], watch)
-    assert len(said) == 1

@@ -56,6 +56,14 @@ def test_the_records_say_who_was_left_out_and_the_others_train_on(kind):
         assert (record.trust or {}).get(str(LATE)) == (0.0 if absent else None)
 
 
+def test_a_late_rank_takes_no_steps_for_merges_that_are_over():
+    (_, late) = a_stall()[LATE]
+    loss = {record.step: state.heads[0].loss for record, state in late}
+    stale = loss[AWAY + 2]  # of the round it came late with
+    assert all(loss[step] == stale for step in range(AWAY + 4, BACK + 3, 2))
+    assert stale not in (loss[AWAY], loss[BACK + 4])
+
+
 @pytest.mark.parametrize("kind", ["lte", "nf4", "frozen", "momentum"])
 def test_the_sum_telescopes_over_what_was_merged(kind):  # law L1, its second form
     (session, seen), *others = a_stall(**KINDS[kind])
@@ -120,15 +128,6 @@ def test_a_run_is_saved_and_stopped_without_a_late_rank_and_goes_on_with_all(tmp
     assert said == [f"note: rank {LATE} (head {LATE}) missed the merge at step {AWAY + 2}"]
     assert tiny.steps_saved(path)[-1] == done.step
     assert tiny.go_on(path)["steps"] == RUN["steps"]
-
-
-def test_ranks_without_heads_are_missed_by_nobody():
-    session = tiny.session(**RUN)
-    session.comm.blocks = [range(0, 2), range(2, 3), range(3, 3)]
-    session.comm.transport.late, said = {1, 2}, []
-    watch = tiny.quiet()._replace(say=said.append)
-    late = job.tell_of_the_late(frozenset(), session, 4, watch)
-    assert said == ["note: rank 1 (head 2) missed the merge at step 4"] and late == {1, 2}
 
 
 def test_a_run_goes_on_with_fewer_heads_than_its_quorum():
