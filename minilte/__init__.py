@@ -12,13 +12,13 @@ imported when first used. The textbook is `minilte.core`.
 __version__ = "0.1.0"
 
 _HOME = {
-    "Config": "minilte.runs.config",
+    "Config": "minilte.settings.config",
     "Dataset": "minilte.data.dataset",
-    "Record": "minilte.runs.session",
-    "Result": "minilte.runs.api",
-    "rounds": "minilte.runs.api",
-    "fit": "minilte.runs.api",
-    "load": "minilte.runs.api",
+    "Record": "minilte.run.session",
+    "Result": "minilte.job.api",
+    "rounds": "minilte.job.api",
+    "fit": "minilte.job.api",
+    "load": "minilte.job.api",
 }
 __all__ = list(_HOME)
 

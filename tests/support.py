@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minilte.core import lora, lte, models, optim, schedules, tree
+from minilte.core import lora, lte, networks, optim, schedules, tree
 from minilte.core.random import stream
 from minilte.core.types import Task
 
@@ -11,8 +11,8 @@ RANKS = [2, 3, 1]  # of the three heads; the last layer has min(m, n) = 3
 
 
 def make_task(optimizer, lr, share="own", clip=None, loss="cross-entropy", heads=len(RANKS)):
-    net = models.mlp(WIDTHS, "tanh", loss=loss)
-    weights = models.init_weights(net, WIDTHS, SEED, "float64")
+    net = networks.mlp(WIDTHS, "tanh", loss=loss)
+    weights = networks.init_weights(net, WIDTHS, SEED, "float64")
     x = stream(SEED, "check").standard_normal((STEPS, B, WIDTHS[0]))
     if loss == "cross-entropy":
         y = stream(SEED, "check", 1).integers(0, WIDTHS[-1], (STEPS, B))

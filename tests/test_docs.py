@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import minilte as ml
-from minilte import reference, train
-from minilte.runs.flags import read_toml
-from minilte.runs.session import Record
+from minilte.commands import reference
+from minilte.commands import train
+from minilte.settings.flags import read_toml
+from minilte.run.session import Record
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -117,7 +118,7 @@ def test_shell_of_the_mpi_page_is_well_formed_and_names_real_options(at):
 
 def test_the_page_of_commands_is_what_the_code_would_write():
     page = DOCS / "commands.md"
-    assert PAGES["commands.md"] == reference.page(page), "run: python -m minilte.reference docs/commands.md"
+    assert PAGES["commands.md"] == reference.page(page), "run: python -m minilte.commands.reference docs/commands.md"
 
 
 @pytest.mark.parametrize("name", reference.COMMANDS)

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 import minilte as ml
-from minilte import cost, export, train, verify
+from minilte.commands import cost, export, train, verify
 from minilte.comm.mpi import job
 from minilte.experiments import CLAIMS
-from minilte.experiments import __main__ as experiments
+from minilte.commands import experiments
 from minilte.data.sources import load
 from minilte.laws import LAWS
-from minilte.report import __main__ as report
-from minilte.runs.build import build
-from minilte.runs.summary import describe
+from minilte.commands import report
+from minilte.run.build import build
+from minilte.job.summary import describe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

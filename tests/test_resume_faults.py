@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from minilte import train
-from minilte.runs import checkpoint, folder, job
+from minilte.commands import train
+from minilte.job import checkpoint, job
+from minilte.disk import folder
 
 CKPT = Path("run", "ckpt")
 STATE = Path("step-4", "state.safetensors")

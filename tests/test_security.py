@@ -11,11 +11,13 @@ import pytest
 import tiny
 from safetensors.numpy import save
 
+from minilte.settings import stored
 import minilte
 from minilte.core.errors import BadInput
-from minilte.runs import api, checkpoint, folder, job
-from minilte.runs.checkpoint import State
-from minilte.runs.config import Config
+from minilte.job import api, checkpoint, job
+from minilte.disk import folder
+from minilte.job.checkpoint import State
+from minilte.settings.config import Config
 
 SOURCES = sorted(Path(minilte.__file__).parent.rglob("*.py"))
 NAMES = {"eval", "exec", "compile", "__import__"}
@@ -146,7 +148,7 @@ def test_a_link_that_leads_out_of_the_run_folder_is_refused(place, name):
     if link.exists():
         shutil.rmtree(link) if link.is_dir() else link.unlink()
     link.symlink_to(place / "precious" if link.suffix else place)
-    for read in (lambda: folder.read_settings(Path("run")), lambda: api.load("run")):
+    for read in (lambda: stored.read_settings(Path("run")), lambda: api.load("run")):
         with pytest.raises(BadInput, match=f"run/{name}: a link that leads out of the run folder"):
             read()
 
@@ -155,7 +157,7 @@ def test_a_link_inside_the_run_folder_and_a_link_to_it_are_fine():
     path = stopped()
     (path / "newest").symlink_to("ckpt/step-2")
     Path("other").symlink_to(path)
-    assert folder.read_settings(Path("other")) == tiny.config()
+    assert stored.read_settings(Path("other")) == tiny.config()
 
 
 @pytest.mark.parametrize("name", ["a.json", "metrics.jsonl"])
@@ -184,5 +186,5 @@ def test_settings_of_a_run_folder_cannot_name_another_folder():
     values = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps(values | {"out": "../../outside"}))
     with pytest.raises(BadInput, match="unknown key 'out'"):
-        folder.read_settings(path)
+        stored.read_settings(path)
     assert not {"out", "resume", "config"} & set(Config.__dataclass_fields__)

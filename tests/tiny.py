@@ -8,10 +8,10 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from minilte.comm.solo import Solo
-from minilte.runs import checkpoint, job
-from minilte.runs.config import MERGING, Config
-from minilte.runs.knobs import flag_name, item_type
-from minilte.runs.session import Session, open_session
+from minilte.job import checkpoint, job
+from minilte.settings.config import MERGING, Config
+from minilte.settings.knob import flag_name, item_type
+from minilte.run.session import Session, open_session
 
 TINY = dict(
     data="least-squares",

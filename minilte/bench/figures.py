@@ -5,22 +5,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.bench import ddp, memory, peers, ranks, step
+from minilte.bench import ddp, memory, peers, processes as ranks, step
 from minilte.bench.step import Size
 from minilte.bench.timing import Spread, paired, spread
 from minilte.comm import threads
 from minilte.comm.buffers import payload
-from minilte.comm.ranks import Ranks
+from minilte.comm.communicator import Ranks
 from minilte.comm.traffic import ring
 from minilte.core import lte, optim, tree
 from minilte.core.merge import MEAN
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
-from minilte.fast.stacked import stacked_steps
-from minilte.merging.telescope import TELESCOPE
+from minilte.steps.stacked import stacked_steps
+from minilte.rules.telescope import TELESCOPE
 from minilte.quant import packed
 from minilte.quant.codes import Quantizer
-from minilte.runs.machine import one_blas_thread
+from minilte.run.machine import one_blas_thread
 
 THREADS = 2
 

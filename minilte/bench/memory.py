@@ -12,9 +12,9 @@ from pathlib import Path
 from minilte.bench.step import Size, samples
 from minilte.comm import topologies
 from minilte.comm.mpi import job
-from minilte.comm.ranks import Ranks
+from minilte.comm.communicator import Ranks
 from minilte.comm.topologies import Copy
-from minilte.core import lora, lte, models, optim
+from minilte.core import lora, lte, networks, optim
 from minilte.core.head import replica_of
 from minilte.core.types import Task
 from minilte.quant import packed
@@ -52,19 +52,19 @@ def above(work: Callable[[], object]) -> int:
 
 def dense() -> None:
     """Steps of AdamW on all weights, in place where it can be."""
-    net = models.mlp(WIDE.widths)
-    weights, optimizer, (x, y) = models.init_weights(net, WIDE.widths, 0), optim.adamw(), samples(WIDE)
+    net = networks.mlp(WIDE.widths)
+    weights, optimizer, (x, y) = networks.init_weights(net, WIDE.widths, 0), optim.adamw(), samples(WIDE)
     state = optimizer.init(weights)
     for _ in range(WIDE.every * ROUNDS):
-        _, grads = models.loss_and_grads(net, weights, x, y)
+        _, grads = networks.loss_and_grads(net, weights, x, y)
         weights, state = optimizer.update(weights, grads, state, 1e-4, mine=True)
         del grads  # not kept while the next are made
 
 
 def served(transport) -> None:
     """Rounds of LTE with a head on each of two ranks, int4 copies packed, merges included."""
-    net, kind = models.mlp(WIDE.widths), Quantizer("int4")
-    weights = (models.blank_weights if transport.rank else lambda net, widths: models.init_weights(net, widths, 0))(
+    net, kind = networks.mlp(WIDE.widths), Quantizer("int4")
+    weights = (networks.blank_weights if transport.rank else lambda net, widths: networks.init_weights(net, widths, 0))(
         net, WIDE.widths
     )
     x, y = samples(WIDE)
@@ -86,7 +86,7 @@ def main(kind: str) -> None:
     """One process of what is measured; of two ranks the worker speaks."""
     from minilte.comm.mpi import connect
     from minilte.comm.solo import Solo
-    from minilte.runs.machine import one_blas_thread
+    from minilte.run.machine import one_blas_thread
 
     transport = connect() if kind == "packed" else Solo()
     with one_blas_thread():

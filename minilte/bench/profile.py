@@ -5,7 +5,7 @@ import pstats
 from pathlib import Path
 
 from minilte.bench.step import Size, rounds
-from minilte.runs.machine import one_blas_thread
+from minilte.run.machine import one_blas_thread
 
 
 def profile(size: Size, calls: int = 3) -> list[tuple[str, float]]:

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.bench import ranks, step
+from minilte.bench import processes as ranks, step
 from minilte.bench.step import Size
 from minilte.bench.timing import paired
-from minilte.runs import plots
-from minilte.runs.machine import one_blas_thread
+from minilte.show import plots
+from minilte.run.machine import one_blas_thread
 
 THREADS = 2
 BASE = Size(batch=1024, every=10)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.comm.ranks import Ranks
+from minilte.comm.communicator import Ranks
 from minilte.comm.solo import Solo
-from minilte.core import lora, lte, models, optim
+from minilte.core import lora, lte, networks, optim
 from minilte.core.random import stream
 from minilte.core.types import Method, Task
 
@@ -34,8 +34,8 @@ def samples(size: Size):
 
 def task(size: Size, bias: bool = True) -> Task:
     """AdamW in float32 on the same samples again and again."""
-    net = models.mlp(size.widths)
-    weights = models.init_weights(net, size.widths, 0, bias=bias)
+    net = networks.mlp(size.widths)
+    weights = networks.init_weights(net, size.widths, 0, bias=bias)
     x, y = samples(size)
     blocks = np.array_split(np.arange(size.batch), size.heads)
     parts = [(x[block[0] : block[-1] + 1], y[block[0] : block[-1] + 1]) for block in blocks]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minilte.core import models, optim, tree
+from minilte.core import networks, optim, tree
 from minilte.core.types import Adapted, Adapter, Adapters, Head, Linear, Main, Task, Tree, Weights
 
 
@@ -53,7 +53,7 @@ def local_steps(
     for step in range(start, stop):
         x, y = task.batch(head.index, step)
         params = seen(main.weights, head._replace(now=now, replica=replica), scales)
-        loss, grads = models.loss_and_grads(task.net, params, x, y, share)
+        loss, grads = networks.loss_and_grads(task.net, params, x, y, share)
         grads = optim.clip(trained_grads(grads, (now, replica)), task.clip)
         mine = step > start  # from the second step on, the arrays are this loop's own
         (now, replica), opt = task.optimizer.update((now, replica), grads, opt, task.rate(step), mine=mine)

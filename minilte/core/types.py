@@ -123,7 +123,7 @@ class Topology(NamedTuple):
 class Task(NamedTuple):
     """What is to be learnt and how a step is taken: the same for every method."""
 
-    net: Any  # models.Network
+    net: Any  # networks.Network
     weights: Weights  # the main weights at the start
     batch: Batch
     shares: tuple[float, ...]  # b_n / b, a head's part of the cumulative batch

@@ -17,7 +17,7 @@ import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Array
-from minilte.data.files import LIMIT, opened, reason, shown
+from minilte.disk.files import LIMIT, opened, reason, shown
 
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)

@@ -18,7 +18,7 @@ import numpy as np
 from minilte.core.errors import BadInput
 from minilte.core.types import Array
 from minilte.data.dataset import Dataset, checked
-from minilte.data.files import LIMIT, encoded, opened, reason, shown, small_enough
+from minilte.disk.files import LIMIT, encoded, opened, reason, shown, small_enough
 
 LABELS, IMAGES = 0x801, 0x803  # the last byte of a magic is the number of axes
 KINDS = {LABELS: "labels", IMAGES: "images"}

@@ -16,7 +16,7 @@ import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Array
-from minilte.data.files import LIMIT, opened, reason, shown, small_enough
+from minilte.disk.files import LIMIT, opened, reason, shown, small_enough
 
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes; lzma may ask for undeclared memory
 AXES = 64  # more no array of NumPy has

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from minilte.core.errors import BadInput
 from minilte.data.dataset import Dataset, cast, standardise
-from minilte.data.files import opened, shown
+from minilte.disk.files import opened, shown
 from minilte.data.idx import NAMES, read_folder
 from minilte.data.synthetic import least_squares
 from minilte.data.tables import read_csv, read_npz

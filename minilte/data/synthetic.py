@@ -13,7 +13,7 @@ from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Array
 from minilte.data.dataset import Dataset, checked
-from minilte.data.files import LIMIT
+from minilte.disk.files import LIMIT
 
 SPECTRA = ("flat", "gaussian")
 

@@ -13,7 +13,7 @@ from minilte.core.random import stream
 from minilte.core.types import Array
 from minilte.data.cells import read_cells
 from minilte.data.dataset import Dataset, checked
-from minilte.data.files import shown
+from minilte.disk.files import shown
 from minilte.data.npz import arrays
 
 MOST_CLASSES = 2**16  # a larger label is an amount or an identifier; it would ask for as many outputs

@@ -17,9 +17,9 @@ import numpy as np
 from minilte.data.dataset import Dataset
 from minilte.data.synthetic import least_squares, target_matrix
 from minilte.experiments.claim import Part, claim
-from minilte.runs.api import rounds
-from minilte.runs.build import build
-from minilte.runs.config import Config
+from minilte.job.api import rounds
+from minilte.run.build import build
+from minilte.settings.config import Config
 
 Points = tuple[tuple[int, float], ...]  # (step, share of the start that is left)
 SETTINGS = Config(

@@ -8,12 +8,12 @@ clock's, so that what else the machine does counts less; the two runs of a seed 
 import time
 from dataclasses import replace
 
-from minilte.analysis import figure10
+from minilte.cost import figure10
 from minilte.experiments import counting
 from minilte.experiments.claim import Part, claim
 from minilte.experiments.images import images
-from minilte.runs.api import rounds
-from minilte.runs.config import Config
+from minilte.job.api import rounds
+from minilte.settings.config import Config
 
 TIMED = Config(widths=(256,), heads=2, rank=8, alpha=256.0, merge_every=5, batch=1024, steps=30, eval_every=30)
 UNITS = {"M": 10**6, "G": 10**9}

@@ -8,13 +8,13 @@ another (law L2): here 10 of them. All runs see the same samples. For each of th
 
 from dataclasses import replace
 
-from minilte.analysis.ranks import numerical_rank
+from minilte.measure.ranks import numerical_rank
 from minilte.core.types import Weights
 from minilte.experiments.claim import Part, claim
 from minilte.experiments.images import images
-from minilte.runs.api import fit
-from minilte.runs.build import build
-from minilte.runs.config import Config
+from minilte.job.api import fit
+from minilte.run.build import build
+from minilte.settings.config import Config
 
 SETTINGS = Config(widths=(64,), heads=1, rank=1, alpha=64.0, lr=0.01, reset="b", batch=100, steps=200, eval_every=200)
 SELDOM, OFTEN = (replace(SETTINGS, merge_every=T) for T in (20, 5))

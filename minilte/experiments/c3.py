@@ -16,9 +16,9 @@ import numpy as np
 
 from minilte.experiments.claim import Part, claim
 from minilte.experiments.images import images
-from minilte.runs.api import fit
-from minilte.runs.build import build
-from minilte.runs.config import Config
+from minilte.job.api import fit
+from minilte.run.build import build
+from minilte.settings.config import Config
 
 SETTINGS = Config(
     widths=(64,), heads=4, rank=16, alpha=256.0, lr=0.003, merge_every=1, batch=128, steps=120, eval_every=120

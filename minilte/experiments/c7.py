@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
-from minilte.analysis.alignment import angles, cosine, grassmann, over_pairs
+from minilte.measure.alignment import angles, cosine, grassmann, over_pairs
 from minilte.core.lora import semi_orthogonal
 from minilte.core.random import stream
 from minilte.core.types import Adapter
 from minilte.experiments.claim import Part, claim
 from minilte.experiments.images import images
-from minilte.runs.config import Config
-from minilte.runs.session import advance, first_state, open_session
+from minilte.settings.config import Config
+from minilte.run.session import advance, first_state, open_session
 
 SETTINGS = Config(
     widths=(64,), heads=4, rank=8, alpha=128.0, lr=0.003, merge_every=10, batch=128, steps=80, eval_every=80

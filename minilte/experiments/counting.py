@@ -1,13 +1,13 @@
-"""What small runs sent and hold, counted, beside the closed forms of `minilte.analysis.cost`: for claim C15."""
+"""What small runs sent and hold, counted, beside the closed forms of `minilte.cost.forms`: for claim C15."""
 
 from fractions import Fraction
 
-from minilte.analysis.cost import LTE, Model, coded, counted, down, lte_memory, sent
+from minilte.cost.forms import LTE, Model, coded, counted, down, lte_memory, sent
 from minilte.comm import threads
 from minilte.core.random import stream
-from minilte.runs import account
-from minilte.runs.config import Config
-from minilte.runs.session import advance, first_state, open_session
+from minilte.cost import account
+from minilte.settings.config import Config
+from minilte.run.session import advance, first_state, open_session
 
 
 def small(seed: int, **changes) -> Config:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minilte.experiments.c1 import ALONE, PLATEAU, SETTINGS, Points, curve, merging
-from minilte.runs import plots
+from minilte.show import plots
 
 HEADS = (1, 2, 4, 6, 8)
 

@@ -1,6 +1,6 @@
 """Every method follows the dense oracle."""
 
-from minilte.baselines import data_parallel
+from minilte.methods import data_parallel
 from minilte.laws import oracle
 from minilte.laws.law import law
 from minilte.laws.strategies import SMOOTH, cases

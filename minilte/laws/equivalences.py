@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from minilte.baselines import data_parallel
+from minilte.methods import data_parallel
 from minilte.laws.law import law
 from minilte.laws.parts import frozen_A, rates
 from minilte.laws.strategies import SMOOTH, cases

@@ -4,17 +4,17 @@ import tracemalloc
 
 import numpy as np
 
-from minilte.baselines import data_parallel
-from minilte.comm.ranks import Ranks
+from minilte.methods import data_parallel
+from minilte.comm.communicator import Ranks
 from minilte.comm.solo import Solo
-from minilte.core import lora, models, tree
+from minilte.core import lora, networks, tree
 from minilte.core.head import seen
 from minilte.core.merge import MEAN, merged
 from minilte.core.types import Adapter, Linear, Main, Sent
 from minilte.laws.law import law
 from minilte.laws.strategies import SMOOTH, cases, heads, networks
 from minilte.laws.world import apart, build, dense, gap, matrices, moved_plan, run, uneven, weights_along, worst
-from minilte.merging.outer import outer
+from minilte.rules.outer import outer
 
 ROUNDING = "rounding of at most a few hundred operations on numbers of size 1 to 100"
 
@@ -169,9 +169,9 @@ def a_single_head_is_kept(case, variant):
     for step in range(0, case.steps, case.every):
         stop = min(step + case.every, case.steps)
         (head,) = method.local(main, [head], step, stop, map)
-        before, _ = models.forward(world.task.net, seen(main.weights, head, scales), x)
+        before, _ = networks.forward(world.task.net, seen(main.weights, head, scales), x)
         main, _ = method.merge(Ranks(Solo(), 1), main, [head], stop)
-        errors.append(gap(models.forward(world.task.net, main.weights, x)[0], before))
+        errors.append(gap(networks.forward(world.task.net, main.weights, x)[0], before))
         head = method.restart(main, head, stop)
     return worst(errors)
 
@@ -189,11 +189,11 @@ def all_heads_agree(case, variant):
     a reset B is zero."""
     world, x = build(case), build(case).task.batch(0, case.steps)[0]
     last = run(world.method(variant), case.heads, case.steps)[-1]
-    main, _ = models.forward(world.task.net, last.main.weights, x)
+    main, _ = networks.forward(world.task.net, last.main.weights, x)
     return worst(
         [
             gap(
-                models.forward(world.task.net, seen(last.main.weights, head, world.plan.scales[head.index]), x)[0],
+                networks.forward(world.task.net, seen(last.main.weights, head, world.plan.scales[head.index]), x)[0],
                 main,
             )
             for head in last.heads
@@ -238,7 +238,7 @@ def mean_of_heads(case, variant):
     """W + sum w_n s_n (B_n A_n - V_n) = sum w_n (W + s_n (B_n A_n - V_n)) when the w_n sum to one; Jensen does the rest."""
     world, w, errors = build(case), uneven(case.heads), []
     method, (x, y) = world.method(variant, w=w), world.task.batch(0, case.steps)
-    loss = lambda weights: models.evaluate(world.task.net, weights, x, y)[0]  # noqa: E731
+    loss = lambda weights: networks.evaluate(world.task.net, weights, x, y)[0]  # noqa: E731
     main, everyone = method.begin(), [method.enter(n) for n in range(case.heads)]
     for step in range(0, case.steps, case.every):
         stop = min(step + case.every, case.steps)

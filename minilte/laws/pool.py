@@ -86,7 +86,7 @@ def serve(transport) -> None:
 
 if __name__ == "__main__":
     from minilte.comm.mpi import connect
-    from minilte.runs.machine import one_blas_thread
+    from minilte.run.machine import one_blas_thread
 
     with one_blas_thread():
         serve(connect())

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from minilte.baselines import data_parallel
+from minilte.methods import data_parallel
 from minilte.comm import threads
-from minilte.comm.ranks import Ranks
+from minilte.comm.communicator import Ranks
 from minilte.comm.solo import Solo
 from minilte.core import lte, tree
 from minilte.laws.law import EXACT, law
 from minilte.laws.strategies import cases
 from minilte.laws.world import Case, World, build, run, same_path
-from minilte.runs import checkpoint
-from minilte.runs.checkpoint import State
+from minilte.job import checkpoint
+from minilte.job.checkpoint import State
 
 RANKS = (1, 2, 3, 4, 5, 8, 12)
 

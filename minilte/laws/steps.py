@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minilte.baselines import data_parallel
+from minilte.methods import data_parallel
 from minilte.core import layers, lora, lte, tree
 from minilte.core.errors import BadInput
 from minilte.core.lora import product

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.comm.ranks import Ranks
+from minilte.comm.communicator import Ranks
 from minilte.comm.solo import Solo
-from minilte.core import lora, lte, models, optim, tree
+from minilte.core import lora, lte, networks, optim, tree
 from minilte.core.lora import Plan
 from minilte.core.merge import MEAN
 from minilte.core.random import stream
 from minilte.core.types import Adapters, Array, Method, Round, Rule, Task, Tree, Weights
-from minilte.runs.machine import one_blas_thread
+from minilte.run.machine import one_blas_thread
 
 STEPS = "rounding of a dozen steps; relu is left out, where rounding can change the side of a kink"
 
@@ -74,8 +74,8 @@ def optimizer(name: str, decay: float = 0.0, eps: float = 1e-8) -> optim.Optimiz
 
 def build(case: Case) -> World:
     """Network, samples and adapters of a case; A is Gaussian and B starts at zero."""
-    net = models.mlp(case.widths, case.activation, loss=case.loss)
-    weights = models.init_weights(net, case.widths, case.seed, "float64", case.bias)
+    net = networks.mlp(case.widths, case.activation, loss=case.loss)
+    weights = networks.init_weights(net, case.widths, case.seed, "float64", case.bias)
     rate = lambda step: case.lr / (1 + 0.1 * step)  # noqa: E731  not constant: a law must not lean on that
     shares = (1 / case.heads,) * case.heads
     task = Task(net, weights, batches(case), shares, optimizer(case.optimizer, case.decay), rate)

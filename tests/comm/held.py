@@ -4,8 +4,8 @@ import sys
 import tracemalloc
 
 from minilte.comm.mpi import connect
-from minilte.runs.config import Config
-from minilte.runs.session import advance, first_state, open_session
+from minilte.settings.config import Config
+from minilte.run.session import advance, first_state, open_session
 
 WIDE = 1024
 CONFIG = dict(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minilte.comm import threads
 from minilte.comm.buffers import cat
 from minilte.comm.mpi import job
-from minilte.comm.ranks import Ranks
+from minilte.comm.communicator import Ranks
 from minilte.comm.solo import Solo
 from minilte.comm.topologies import WHOLE, allgather, allreduce, server
 from minilte.comm.wire import WIRES

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minilte.analysis.alignment import cosine, grassmann
-from minilte.core.models import forward
+from minilte.measure.alignment import cosine, grassmann
+from minilte.core.networks import forward
 from minilte.data.synthetic import target_matrix
 from minilte.experiments import CLAIMS, c1, c2, c3, c7, c15, counting, rows
 from minilte.experiments.images import images
-from minilte.runs.api import fit
-from minilte.runs.build import build
+from minilte.job.api import fit
+from minilte.run.build import build
 
 VERDICTS = {"holds", "fails", "undecided"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minilte.experiments import __main__ as command
+from minilte.commands import experiments as command
 from minilte.experiments import picture
 
 

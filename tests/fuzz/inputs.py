@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 from hypothesis import strategies as st
 
-from minilte.runs.config import Config
-from minilte.runs.flags import parser
+from minilte.settings.config import Config
+from minilte.settings.flags import parser
 
 SIZES = [0, 1, 2, 3, 7, 2**8, 2**16, 2**31 - 1, 2**31, 2**32 - 1]
 NAMES = [

@@ -13,16 +13,18 @@ from fuzz.inputs import JSON, changed, of
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from minilte.core import models
+from minilte.settings import stored
+from minilte.core import networks
 from minilte.data.idx import IMAGES, LABELS, NAMES, read_idx, write_idx
 from minilte.data.sources import load
-from minilte.runs import api, checkpoint, folder
-from minilte.runs.checkpoint import State
-from minilte.runs.config import Config
-from minilte.runs.flags import parse, parser, read_toml
-from minilte.runs.machine import changed as differences
-from minilte.runs.machine import fingerprint
-from minilte.runs.weights import read_weights, tensors
+from minilte.job import api, checkpoint
+from minilte.disk import folder
+from minilte.job.checkpoint import State
+from minilte.settings.config import Config
+from minilte.settings.flags import parse, parser, read_toml
+from minilte.run.machine import changed as differences
+from minilte.run.machine import fingerprint
+from minilte.disk.weights import read_weights, tensors
 
 
 class Reader(NamedTuple):
@@ -32,12 +34,12 @@ class Reader(NamedTuple):
     read: Callable  # (an input) -> whatever
 
 
-LIKE = models.init_weights(models.mlp([3, 2]), [3, 2], seed=1)
+LIKE = networks.init_weights(networks.mlp([3, 2]), [3, 2], seed=1)
 STATE = State(3, {"W": np.arange(4.0)}, (), {"seconds": 1.5, "sent": {"factors": 7}})
 CONFIG = {"lr": 0.5, "widths": [3, 4]}
 MADE, NOW = parser("prog", "", Config), fingerprint(1, "Solo")
 FILES = {  # of a run folder: what reads them
-    "config.json": lambda: folder.read_settings(Path("run")),
+    "config.json": lambda: stored.read_settings(Path("run")),
     "summary.json": lambda: api.load("run"),
     "final.safetensors": lambda: api.load("run"),
     "metrics.jsonl": lambda: folder.read_lines(Path("run", "metrics.jsonl")),

@@ -13,15 +13,17 @@ from fuzz.inputs import npy_of, saved
 from fuzz.readers import CONFIG, LIKE, STATE, sealed
 from safetensors.numpy import save
 
+from minilte.settings import stored
 from minilte.core.errors import BadInput, DiskTrouble
-from minilte.data.files import TEXT
+from minilte.disk.files import TEXT
 from minilte.data.idx import IMAGES, read_idx
 from minilte.data.sources import load
-from minilte.runs import api, checkpoint, folder, job
-from minilte.runs.config import Config
-from minilte.runs.flags import parse, parser, read_toml
-from minilte.runs.machine import changed
-from minilte.runs.weights import read_weights
+from minilte.job import api, checkpoint, job
+from minilte.disk import folder
+from minilte.settings.config import Config
+from minilte.settings.flags import parse, parser, read_toml
+from minilte.run.machine import changed
+from minilte.disk.weights import read_weights
 
 
 @pytest.fixture(autouse=True)
@@ -129,13 +131,13 @@ def test_a_small_gzip_that_would_fill_the_memory_is_refused_unpacked():
 @pytest.mark.parametrize("path", ["a\0b", "a\ud800b"], ids=ascii)
 def test_no_folder_has_such_a_name(path):
     refused(lambda: folder.create(Path(path)), "out 'a", "expected a path")
-    refused(lambda: folder.read_settings(Path(path)), "no such folder")
+    refused(lambda: stored.read_settings(Path(path)), "no such folder")
 
 
 def test_a_key_with_a_line_break_is_shown_on_one_line():
     Path("run").mkdir()
     put("run/config.json", '{"a\\nb": 1}')
-    refused(lambda: folder.read_settings(Path("run")), r"unknown key 'a\nb'")
+    refused(lambda: stored.read_settings(Path("run")), r"unknown key 'a\nb'")
 
 
 def test_a_log_that_is_a_folder_is_refused():

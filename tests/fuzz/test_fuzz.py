@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minilte.core.errors import MinilteError
-from minilte.runs import job
+from minilte.job import job
 
 FAST, LONG = 900, 20_000  # inputs over all readers
 SECONDS, MEMORY = 5, 300e6  # of the processor for one input; bytes, for all of them

@@ -7,7 +7,7 @@ import pytest
 from minilte.laws import LAWS, Case, try_law
 from minilte.laws.equivalences import reset_against_mhlora
 from minilte.laws.merges import outer_momentum, unnormalised
-from minilte.laws.ranks import reset_beyond_bound
+from minilte.laws.low_rank import reset_beyond_bound
 from minilte.laws.steps import drafts_step, regauged
 from minilte.laws.world import Variant
 

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from minilte.comm import threads
-from minilte.comm.ranks import Ranks
+from minilte.comm.communicator import Ranks
 from minilte.core.head import seen
-from minilte.core.models import forward
+from minilte.core.networks import forward
 from minilte.laws import oracle
 from minilte.laws.dense import dense_settings
 from minilte.laws.strategies import SMOOTH, cases, heads
 from minilte.laws.world import build, gap
-from minilte.runs import checkpoint
-from minilte.runs.checkpoint import State
+from minilte.job import checkpoint
+from minilte.job.checkpoint import State
 
 TOLERANCE = 1e-9  # rounding of a few dozen steps of numbers of size 1
 

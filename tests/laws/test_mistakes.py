@@ -5,8 +5,8 @@ import pytest
 
 from minilte.comm import threads
 from minilte.comm.buffers import payload
-from minilte.comm.ranks import Ranks
-from minilte.core import layers, lora, lte, models, tree
+from minilte.comm.communicator import Ranks
+from minilte.core import layers, lora, lte, networks, tree
 from minilte.core.gradcheck import gradient_error
 from minilte.core.lora import product
 from minilte.core.merge import merged
@@ -91,8 +91,8 @@ def test_MHLoRA_without_its_mean_sees_N_times_the_change():
 def test_a_loss_over_the_whole_batch_makes_every_head_gradient_one_Nth():
     world = build(CASE)
     x, y = world.task.batch(0, 0)
-    _, own = models.loss_and_grads(world.task.net, world.task.weights, x, y)
-    _, part = models.loss_and_grads(world.task.net, world.task.weights, x, y, world.task.shares[0])
+    _, own = networks.loss_and_grads(world.task.net, world.task.weights, x, y)
+    _, part = networks.loss_and_grads(world.task.net, world.task.weights, x, y, world.task.shares[0])
     assert gap(tree.map(lambda g: world.case.heads * g, part), own) < RIGHT
     assert off(end(world), expected(world)) < RIGHT
     assert off(end(world, reduction="batch"), expected(world, factor=list(world.task.shares))) < RIGHT
@@ -179,7 +179,7 @@ def test_the_variance_is_written_so_that_complex_step_sees_it():
 
 @pytest.mark.parametrize("T", [1, 3, 12])
 def test_one_head_without_a_reset_gains_nothing_by_merging(T):
-    from minilte.baselines import data_parallel
+    from minilte.methods import data_parallel
 
     world = build(CASE._replace(ranks=(2,), lr=0.3))  # large steps: A has to move, or a reset changes little
     method = data_parallel.lora(world.task, world.plan)

@@ -16,7 +16,7 @@ from support import (
     trajectory,
 )
 
-from minilte.baselines import data_parallel
+from minilte.methods import data_parallel
 from minilte.core import lte, optim
 from minilte.laws import oracle
 

@@ -5,16 +5,16 @@ import threading
 import numpy as np
 import pytest
 
-from minilte.analysis import ranks as measures
-from minilte.baselines import data_parallel
-from minilte.comm import ranks as comm_ranks
+from minilte.measure import ranks as measures
+from minilte.methods import data_parallel
+from minilte.comm import communicator as comm_ranks
 from minilte.core import head as core_head
-from minilte.core import layers, lora, lte, merge, models, optim, tree
+from minilte.core import layers, lora, lte, merge, networks, optim, tree
 from minilte.core.types import Adapted, Rule
 from minilte.laws import LAWS, Variant, try_law
-from minilte.laws import ranks as rank_laws
-from minilte.merging.outer import outer
-from minilte.runs import checkpoint
+from minilte.laws import low_rank as rank_laws
+from minilte.rules.outer import outer
+from minilte.job import checkpoint
 
 # ---------------------------------------------------------------------------- wrong merges, as rules on trial
 
@@ -103,8 +103,8 @@ def test_a_wrong_merge_breaks_its_laws(bug, name):
 
 
 def change_pair(monkeypatch, forward=None, backward=None):
-    pair = models.PAIRS[Adapted]
-    monkeypatch.setitem(models.PAIRS, Adapted, (forward or pair[0], backward or pair[1]))
+    pair = networks.PAIRS[Adapted]
+    monkeypatch.setitem(networks.PAIRS, Adapted, (forward or pair[0], backward or pair[1]))
 
 
 def adapter_grad(change):
@@ -207,7 +207,7 @@ def mhlora_without_its_mean(mp):
 
 
 def gradients_clipped_before_the_sum(mp):
-    right = models.loss_and_grads
+    right = networks.loss_and_grads
 
     def wrong(*args):
         loss, grads = right(*args)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from minilte.comm.ranks import share
+from minilte.comm.communicator import share
 from minilte.core.errors import BadInput
-from minilte.runs import job
+from minilte.job import job
 
 BIN = Path(sys.executable).parent
 MISSING = f"no mpirun in {BIN}; pip install 'minilte[mpi]'"
@@ -24,15 +24,15 @@ THREE = dict(heads=3, versus="full")  # lte and full in one run
 IMAGES = dict(data="fashion-mini", model="mlp", widths=(32,), batch=64, rank=4)  # products of some length
 TRAIN = ("-m", "minilte.train")
 PLAIN = """import sys
-from minilte import train
-from minilte.runs import job
+from minilte.commands import train
+from minilte.job import job
 job.pictures = lambda *_: None  # they take longer than all the rest
 sys.exit(train.main(sys.argv[1:]))"""
 FAILING = """import os, signal, sys
-from minilte import train
-from minilte.core import models
+from minilte.commands import train
+from minilte.core import networks
 
-real, calls = models.loss_and_grads, []
+real, calls = networks.loss_and_grads, []
 
 def failing(*args):
     calls.append(args)
@@ -40,7 +40,7 @@ def failing(*args):
         {how}
     return real(*args)
 
-models.loss_and_grads = failing
+networks.loss_and_grads = failing
 sys.exit(train.main(sys.argv[1:]))"""
 
 
@@ -260,7 +260,7 @@ def test_ranks_started_with_other_settings_are_told_apart():
 
 
 def test_a_rank_that_is_a_merge_ahead_is_found_at_once():
-    ahead = FAILING.replace("{how}", "sys.modules['minilte.comm.ranks'].Ranks._mark = lambda comm: comm.met + 1")
+    ahead = FAILING.replace("{how}", "sys.modules['minilte.comm.communicator'].Ranks._mark = lambda comm: comm.met + 1")
     code, _, errors = run(2, "--out=cut", "--quiet", program=("-c", ahead.format(rank="1")))
     assert code == 76 and len(errors) == 1 and "rank 1: is at " in errors[0]
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from minilte import command
+from minilte.commands import shared as command
 from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
-from minilte.runs.knobs import check_fields, knob
-from minilte.runs.flags import parse, parser
+from minilte.settings.knob import check_fields, knob
+from minilte.settings.flags import parse, parser
 from reliability import answers, damage, deaths, hangs, health, jobs, kills, ranks, signals, soak
 from reliability.rows import HEAD, Row, line
 

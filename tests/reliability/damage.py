@@ -6,9 +6,9 @@ from pathlib import Path
 import tiny
 
 from minilte.core.errors import BadInput
-from minilte.runs import checkpoint
-from minilte.runs.checkpoint import State
-from minilte.runs.session import advance, first_state
+from minilte.job import checkpoint
+from minilte.job.checkpoint import State
+from minilte.run.session import advance, first_state
 from reliability import deaths, jobs
 from reliability.rows import Row, none_of
 

@@ -12,9 +12,9 @@ import tiny
 
 from minilte.core import tree
 from minilte.core.errors import MinilteError
-from minilte.runs import checkpoint, job
-from minilte.runs.checkpoint import State
-from minilte.runs.session import advance, first_state
+from minilte.job import checkpoint, job
+from minilte.job.checkpoint import State
+from minilte.run.session import advance, first_state
 from reliability import jobs
 from reliability.rows import Row, none_of
 

@@ -16,17 +16,17 @@ from reliability.rows import Row, all_of, below
 LIMIT = 1.0  # seconds of patience
 SETTINGS = dict(heads=3, batch=12, steps=60, save_every=20)
 STOPPING = """import os, signal, sys
-from minilte import train
-from minilte.core import models
-from minilte.runs import job
+from minilte.commands import train
+from minilte.core import networks
+from minilte.job import job
 job.pictures = lambda *_: None
-real, calls = models.loss_and_grads, []
+real, calls = networks.loss_and_grads, []
 def stopping(*args):
     calls.append(args)
     if os.environ['PMI_RANK'] == '{rank}' and len(calls) == {step}:
         os.kill(os.getpid(), signal.SIGSTOP)
     return real(*args)
-models.loss_and_grads = stopping
+networks.loss_and_grads = stopping
 sys.exit(train.main(sys.argv[1:]))"""
 
 

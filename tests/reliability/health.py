@@ -10,10 +10,10 @@ import tiny
 from minilte.core import head as core_head
 from minilte.core import lte, tree
 from minilte.core.merge import TRUSTING
-from minilte.merging.guard import guard
-from minilte.runs import build
-from minilte.runs.machine import one_blas_thread
-from minilte.runs.session import advance, first_state, open_session
+from minilte.around.guarded import guard
+from minilte.run import build
+from minilte.run.machine import one_blas_thread
+from minilte.run.session import advance, first_state, open_session
 from reliability.rows import Row
 
 RUN = dict(data="fashion-mini", model="mlp", widths=(32,), batch=256, rank=8, heads=8, steps=60, merge_every=5)

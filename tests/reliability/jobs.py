@@ -22,8 +22,8 @@ BIN = Path(sys.executable).parent
 MPIRUN = shutil.which("mpirun", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
 ENV = os.environ | {"PYTHONPATH": str(Path(minilte.__file__).parents[1])}
 PLAIN = """import sys
-from minilte import train
-from minilte.runs import job
+from minilte.commands import train
+from minilte.job import job
 job.pictures = lambda *_: None  # they take longer than all the rest
 sys.exit(train.main(sys.argv[1:]))"""
 LIMIT = 60.0  # seconds, for a job that takes one or two

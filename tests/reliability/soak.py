@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tiny
 
-from minilte.runs import api
+from minilte.job import api
 from reliability.rows import Row, below
 
 MiB = 2**20  # bytes

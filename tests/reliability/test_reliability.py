@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from minilte.runs import checkpoint, folder
+from minilte.job import checkpoint
+
+from minilte.disk import folder
 from reliability import __main__ as scoreboard
 from reliability import answers, damage, deaths, jobs, kills, ranks, rows, signals, soak
 

@@ -1,0 +1,220 @@
+"""A finished run in the formats of others: npz, safetensors with torch names, and a Hugging Face PEFT adapter.
+
+Without resets, W_T = W_0 + sum_n w_n s_n B_n A_n (law L1), and that sum is one adapter whose rank is the sum of the
+heads' ranks (law L5). So the whole run, however many heads and merges it had, leaves as an ordinary LoRA.
+"""
+
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from minilte.settings import stored
+from minilte.core import lora, merge
+from minilte.core.errors import BadInput
+from minilte.core.types import Adapter, Adapters, Array, Weights
+from minilte.job import api, resume
+from minilte.disk import folder
+from minilte.run.adapt import head_ranks
+from minilte.settings.config import Config
+from minilte.run.session import open_session
+from minilte.disk.weights import tensors
+
+
+class Lora(NamedTuple):
+    """One adapter of a layer in PEFT's terms: the layer computes with W + (alpha / r) B A."""
+
+    pair: Adapter
+    alpha: float
+
+
+# --------------------------------------------------------------------------------------------- formats, as bytes
+
+
+def npz_bytes(named: dict[str, Array]) -> bytes:
+    """Arrays by name as an .npz file, without pickles."""
+    content = io.BytesIO()
+    np.savez(content, **named)
+    return content.getvalue()
+
+
+def safetensors_bytes(named: dict[str, Array]) -> bytes:
+    """Arrays by name as a .safetensors file that says it is for torch, as PEFT's own files do."""
+    from safetensors.numpy import save
+
+    return save({name: np.ascontiguousarray(array) for name, array in named.items()}, metadata={"format": "pt"})
+
+
+def peft_files(
+    start: Weights,
+    final: Weights,
+    heads: Sequence[Adapters],
+    scales: Sequence[dict[str, float]],
+    w: Sequence[float],
+    merges: int = 1,
+    extra: dict[str, Array] | None = None,
+) -> dict[str, bytes]:
+    """The files of a PEFT adapter, by name, whose base and adapter together compute with the final weights.
+
+    `start` and `final` are the main weights before and after, `heads` their last factors, `scales` the s_n and `w` the
+    shares w_n. The base is W_0 in every adapted layer and the final value of all else (biases, norms, other
+    matrices). `extra` arrays go with the base. Raises BadInput where the run's change is not that of its factors.
+    """
+    adapters = one_lora(heads, scales, w)
+    refuse_other_change(start, final, adapters, merges)
+    base = dict(final) | {name: final[name]._replace(W=start[name].W) for name in adapters}
+    factors = {
+        f"base_model.model.{name}.lora_{field}.weight": factor
+        for name, one in adapters.items()
+        for field, factor in one.pair._asdict().items()
+    }
+    return {
+        "base.safetensors": safetensors_bytes(tensors(base) | (extra or {})),
+        "adapter_model.safetensors": safetensors_bytes(factors),
+        "adapter_config.json": (json.dumps(peft_config(adapters), indent=2, allow_nan=False) + "\n").encode(),
+    }
+
+
+# --------------------------------------------------------------------------------------------- many heads, one LoRA
+
+
+def one_lora(heads: Sequence[Adapters], scales: Sequence[dict[str, float]], w: Sequence[float]) -> dict[str, Lora]:
+    """sum_n w_n s_n B_n A_n of each layer as one adapter (law L5), A stacked by rows and B by columns.
+
+    alpha / r is the largest w_n s_n, so that equal heads keep their factors bit for bit (and N heads of rank r, with
+    s = alpha / r and w = 1/N, keep their alpha); where heads differ, the ratio of each to it is folded into its B.
+    """
+    made = {}
+    for name in heads[0]:
+        parts = [float(w_n * s[name]) for w_n, s in zip(w, scales, strict=True)]
+        pair = lora.stack([head[name] for head in heads], [part / max(parts) for part in parts])
+        made[name] = Lora(pair, neat(max(parts) * len(pair.A)))
+    return made
+
+
+def neat(x: float) -> float:
+    """x, or the short decimal that it misses by rounding alone, as (1/N)(alpha/r) N r may miss alpha."""
+    short = float(f"{x:.12g}")
+    return short if math.isclose(short, x, rel_tol=5e-16) else x
+
+
+def refuse_other_change(start: Weights, final: Weights, adapters: dict[str, Lora], merges: int) -> None:
+    """Raises BadInput where W - W_0 is not (alpha / r) B A, as after a reset, or a merge rule other than the mean.
+
+    Every merge rounds W once, and where moves are far smaller than W it may lose the same way each time; scales round
+    B a few times; and the roundings inside a product of R terms add up as a random walk.
+    """
+    for name, (pair, alpha) in adapters.items():
+        W_0, W = start[name].W.astype(np.float64), final[name].W.astype(np.float64)
+        A, B = pair.A.astype(np.float64), alpha / len(pair.A) * pair.B.astype(np.float64)
+        size = sum(map(np.linalg.norm, (W_0, W))) + np.linalg.norm(B) * np.linalg.norm(A)
+        rounding = np.finfo(final[name].W.dtype).eps * (merges + 4 + np.sqrt(len(A))) * size
+        if not (off := np.linalg.norm(W - W_0 - B @ A)) <= rounding:
+            raise BadInput(
+                f"peft: expected {name} to have moved by its factors alone, got a difference of {off:.2g} where "
+                f"rounding explains {rounding:.2g}; such a change is not one LoRA, use npz or safetensors"
+            )
+
+
+def peft_config(adapters: dict[str, Lora]) -> dict:
+    """adapter_config.json: the first layer's r and alpha for all, and a pattern for each layer that differs."""
+    ranks = {name: len(one.pair.A) for name, one in adapters.items()}
+    alphas = {name: one.alpha for name, one in adapters.items()}
+    r, alpha = (next(iter(values.values())) for values in (ranks, alphas))
+    return {
+        "peft_type": "LORA",
+        "task_type": None,
+        "base_model_name_or_path": None,
+        "inference_mode": True,
+        "r": r,
+        "lora_alpha": alpha,
+        "rank_pattern": {name: rank for name, rank in ranks.items() if rank != r},
+        "alpha_pattern": {name: other for name, other in alphas.items() if other != alpha},
+        "target_modules": list(adapters),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "init_lora_weights": True,
+        "modules_to_save": None,
+        "use_rslora": False,
+        "use_dora": False,
+    }
+
+
+# --------------------------------------------------------------------------------------------- from a run folder
+
+
+def export(run: Path, to: str, out: Path) -> Path:
+    """Write what a finished run has learnt to `out`: a file, or a folder for peft. Raises BadInput, DiskTrouble.
+
+    All formats carry the scaling of the inputs beside the weights, as input.mean and input.deviation.
+    """
+    refuse_place(out)
+    config = stored.read_settings(run)
+    if not (run / "summary.json").exists():
+        raise BadInput(f"{run}: the run is not finished; end it with --resume {run}")
+    result = api.load(run)
+    extra = {f"input.{name}": array for name, array in result.scaling._asdict().items()}
+    if to == "peft":
+        write_folder(out, adapter_of_run(run, config, result.weights, extra))
+    else:
+        in_bytes = {"npz": npz_bytes, "safetensors": safetensors_bytes}[to]
+        folder.write(out, in_bytes(tensors(result.weights) | extra))
+    return out
+
+
+def refuse_place(out: Path) -> None:
+    """Raises BadInput for a path that is taken, or cannot be made."""
+    if out.exists() or out.is_symlink():
+        raise BadInput(f"out {out}: it exists already; name another")
+    if not out.parent.is_dir():
+        raise BadInput(f"out {out}: no folder {out.parent}; make it first, or name another")
+    if not os.access(out.parent, os.W_OK):
+        raise BadInput(f"out {out}: {out.parent} cannot be written; name another")
+
+
+def adapter_of_run(run: Path, config: Config, final: Weights, extra: dict[str, Array]) -> dict[str, bytes]:
+    """The PEFT files of a finished run, with the factors of its last checkpoint. Raises BadInput."""
+    refuse_method(config)
+    session = open_session(config)
+    state = resume.latest(run, session)
+    if state.step != config.steps:
+        raise BadInput(f"{run}: expected a checkpoint of step {config.steps} for the factors, got step {state.step}")
+    heads = [head.now for head in state.heads] if config.method == "lte" else state.main.trained[0]
+    asked, _ = head_ranks(config, session.parts.task.weights)
+    scales = [
+        {name: lora.scale(config.alpha, rank, config.scaling) for name, rank in ranks.items()}
+        for ranks in asked[: len(heads)]
+    ]
+    merges = -(-config.steps // session.parts.method.every)
+    return peft_files(session.parts.task.weights, final, heads, scales, merge.shares(len(heads)), merges, extra)
+
+
+def refuse_method(config: Config) -> None:
+    """Raises BadInput for a run whose change is not one LoRA."""
+    if config.method not in ("lte", "lora", "mhlora"):
+        raise BadInput(f"peft: expected a run of lte, lora or mhlora, got {config.method}, which has no adapter")
+    if config.method == "lte" and config.reset != "none":
+        raise BadInput(
+            f"peft: expected a run without resets, got reset {config.reset}: its change is a sum over all merges, of "
+            "which the factors are gone; use npz or safetensors"
+        )
+
+
+def write_folder(out: Path, files: dict[str, bytes]) -> None:
+    """A new folder with these files: whole, or not there. Raises DiskTrouble."""
+    temporary = out.with_name(f".new-{out.name}{folder.TEMPORARY}")
+    with folder.writing(out):
+        if temporary.exists():  # left by an export that was killed
+            shutil.rmtree(temporary)
+        temporary.mkdir()
+        for name, content in files.items():
+            folder.write(temporary / name, content)
+        temporary.rename(out)
+        folder.settle(out.parent)

@@ -1,0 +1,47 @@
+"""What a run remarks on as it goes: losses that stand still or were better before, weights that leap, ranks that are late."""
+
+from collections.abc import Callable
+
+from minilte.run.health import leapt, stalled
+from minilte.run.session import Record, Session
+
+Say = Callable[[str], None]  # a line
+BETTER = 0.9  # of the last held-out loss: a difference worth a word
+
+
+def of_health(seen: list[Record], record: Record, steps: int, say: Say) -> None:
+    """Add an evaluation to those so far, and say so when they begin to be no better than one of long ago, or when the
+    weights moved as never before."""
+    if record.train_loss is None:
+        return
+    losses = [(one.step, one.train_loss) for one in (*seen, record)]
+    norms = [one.update_norm for one in seen if one.update_norm is not None]
+    if stalled(losses[:-1], steps) is None and (best := stalled(losses, steps)) is not None:
+        say(f"note: the training loss has not been below that of step {best} since")
+    if record.update_norm is not None and leapt(norms, record.update_norm):
+        say(
+            f"note: the weights moved by {record.update_norm:.3g} in the round before step {record.step}, "
+            f"{record.update_norm / max(norms):.0f} times as far as ever before"
+        )
+    seen.append(record)
+
+
+def of_a_better(seen: list[Record], say: Say) -> None:
+    """Say so when the held-out loss was clearly less at an evaluation before the last."""
+    if seen and (best := min(seen, key=lambda one: one.test_loss)).test_loss < BETTER * seen[-1].test_loss:
+        say(
+            f"note: the held-out loss was {best.test_loss:.4f} at step {best.step} and is {seen[-1].test_loss:.4f} now; "
+            "the best checkpoint is kept in ckpt"
+        )
+
+
+def of_the_late(before: frozenset, session: Session, step: int, say: Say) -> frozenset:
+    """The ranks that a quorum merged without, said when they change."""
+    late = frozenset(getattr(session.comm.transport, "late", ()))
+    for rank in sorted(late ^ before):
+        if not (block := session.comm.blocks[rank]):
+            continue  # nobody misses it
+        heads = f"head {block[0]}" if len(block) == 1 else f"heads {block[0]} to {block[-1]}"
+        what = "missed the merge" if rank in late else "is back, in time for the merge"
+        say(f"note: rank {rank} ({heads}) {what} at step {step}")
+    return late

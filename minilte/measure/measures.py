@@ -1,0 +1,119 @@
+"""What a run says about its own learning: ranks of the change, how alike the heads are, how noisy their gradients.
+
+Every measure is a plain number, or {"undefined": reason} where it has none. Measures only look: no number of the run
+depends on them.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from minilte.measure.alignment import angles, column_space, cosine, over_pairs
+from minilte.measure.noise import noise_scale
+from minilte.measure.ranks import effective, singular_values, stable
+from minilte.core import networks
+from minilte.core.errors import BadInput
+from minilte.core.types import Adapter, Adapters, Array, Linear, Task, Weights
+
+LARGEST = 2048  # min(m, n) of a matrix whose singular values are taken: some seconds on one core
+RANKS = {"rank": len, "stable_rank": stable, "effective_rank": effective}  # of singular values
+
+
+def measures(
+    task: Task,
+    start: Weights,
+    weights: Weights,
+    heads: Sequence[Adapters] | None,
+    scales: Sequence[dict[str, float]],
+    step: int,
+) -> dict:
+    """All measures of a run at a step, ready for JSON: {"step", "layers": {name: {...}}, "noise_scale"}.
+
+    `start` and `weights` are the dense main weights at step 0 and now. `heads` are the factors of every head as they
+    were merged, or None where they are not at hand; `scales` names the adapted layers, and an empty one stands for
+    all dense layers. Each layer has
+
+        rank, stable_rank, effective_rank   of W_t - W_0, as far as it stands out of the rounding of W
+        sigma_1, sigma_2, sigma_4, …        its singular values at these indices, as far as there are any
+        cosine, grassmann                   means over the ordered pairs of heads, from their factors
+
+    A positive scale turns no direction, so s_n drops out of both. Heads that know nothing of each other, as random
+    r-dimensional subspaces of R^m, lie at a Grassmann distance of 4.105 for r = 8 at m = 384, and 4.274 at m = 1536;
+    at r = m there is one subspace only, and every distance is 0.
+    """
+    names = scales[0] if scales else [name for name, layer in weights.items() if isinstance(layer, Linear)]
+    layers = {
+        name: change_ranks(name, start[name].W, weights[name].W, step)
+        | alignment(None if heads is None else [head[name] for head in heads])
+        for name in names
+    }
+    return {"step": step, "layers": layers, "noise_scale": known(gradient_noise, task, weights, step)}
+
+
+def known(f: Callable, *given):
+    """f(*given), or why it has no value."""
+    try:
+        return f(*given)
+    except BadInput as reason:
+        return {"undefined": str(reason)}
+
+
+def change_ranks(name: str, W_0: Array, W: Array, step: int) -> dict:
+    """Rank, stable rank and effective rank of W - W_0, and some of the singular values that they are taken from."""
+    sigma = known(change_spectrum, name, W_0, W, step)
+    if isinstance(sigma, dict):
+        return dict.fromkeys(RANKS, sigma)
+    return {measure: f(sigma) for measure, f in RANKS.items()} | {
+        f"sigma_{i}": float(sigma[i - 1]) for i in powers_of_two(len(sigma))
+    }
+
+
+def powers_of_two(most: int) -> list[int]:
+    """1, 2, 4, … up to `most`."""
+    return [2**k for k in range(most.bit_length())]
+
+
+def change_spectrum(name: str, W_0: Array, W: Array, step: int) -> Array:
+    """The singular values of W - W_0 above the rounding of W, largest first.
+
+    One merge rounds W by eps |W|_F at most; `step` of them, at most as many as steps, add up as a random walk.
+    Raises BadInput where nothing is above it, or the matrix is too large.
+    """
+    if min(W.shape) > LARGEST:
+        m, n = W.shape
+        raise BadInput(f"{name} is {m} x {n}: singular values are taken up to min(m, n) = {LARGEST}")
+    sigma = singular_values(np.subtract(W, W_0, dtype=np.float64))
+    rounding = np.finfo(W.dtype).eps * np.sqrt(step) * (np.linalg.norm(W_0) + np.linalg.norm(W))
+    if not sigma[0] > rounding:
+        raise BadInput(f"{name}: W - W_0 is not above the rounding of W, {rounding:.2g}; there is nothing to measure")
+    return sigma[sigma > rounding]
+
+
+def alignment(pairs: Sequence[Adapter] | None) -> dict:
+    """The mean cosine and the mean Grassmann distance over the ordered pairs of one layer's adapters."""
+    if pairs is None:
+        return dict.fromkeys(("cosine", "grassmann"), {"undefined": "the factors of the heads are not at hand"})
+    pairs = [Adapter(*(np.asarray(factor, np.float64) for factor in pair)) for pair in pairs]  # once, not a pair
+    return {"cosine": known(over_pairs, cosine, pairs), "grassmann": known(mean_grassmann, pairs)}
+
+
+def mean_grassmann(pairs: Sequence[Adapter]) -> float:
+    """`grassmann` over the ordered pairs, with one QR a head instead of two a pair. Raises BadInput where undefined."""
+    return over_pairs(angles, [column_space(pair) for pair in pairs])
+
+
+def gradient_noise(task: Task, weights: Weights, step: int) -> float:
+    """The noise scale, in samples, from the dense gradients of the heads' own batches at the main weights.
+
+    Every parameter of the network counts, adapted or not. Raises BadInput where batches are not of each head's own.
+    """
+    batches = [task.batch(n, step) for n in range(len(task.shares))]
+    if len(batches) > 1 and all(same(batches[0], batch) for batch in batches[1:]):
+        raise BadInput("noise scale: expected a batch of its own for each head; all have the same one")
+    gradients = (networks.loss_and_grads(task.net, weights, x, y)[1] for x, y in batches)
+    return noise_scale(gradients, [len(x) for x, _ in batches])
+
+
+def same(one: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+    """Do two batches hold the same samples in the same order?"""
+    return all(map(np.array_equal, one, other))

@@ -1,0 +1,72 @@
+"""Fields of a settings dataclass that know their help and their bounds, and refuse what does not fit."""
+
+import dataclasses
+import sys
+import types
+import typing
+
+from minilte.core.errors import BadInput
+from minilte.disk.files import WORDS, brief
+
+MOST = 10**9  # of anything that is counted: far beyond use, and every float and index can hold it
+
+
+def knob(default, help, **bounds):
+    """A field with its help text and bounds: least, above, most, below, choices."""
+    return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+def flag_name(name: str) -> str:
+    """merge_every -> merge-every, as written in flags and error lines."""
+    return name.replace("_", "-")
+
+
+def item_type(kind) -> tuple[type, bool]:
+    """(type of one value, is it a list of them) of a field's annotation."""
+    if isinstance(kind, types.GenericAlias):
+        return typing.get_args(kind)[0], True
+    return kind, False
+
+
+def check_fields(settings) -> None:
+    """Give every field of a new frozen dataclass of knobs its own type. Raises BadInput naming the field."""
+    for knob_ in dataclasses.fields(settings):
+        object.__setattr__(settings, knob_.name, checked(knob_, getattr(settings, knob_.name)))
+
+
+def checked(knob_: dataclasses.Field, value):
+    """The value in the field's own type; raises BadInput when type or bounds do not fit."""
+    kind, many = item_type(knob_.type)
+    values = list(value) if many and isinstance(value, (tuple, list)) else [value]
+    try:
+        values = [typed(one, kind) for one in values]
+        for one in values:
+            check_bounds(one, knob_.metadata)
+    except ValueError as trouble:
+        raise BadInput(f"{flag_name(knob_.name)}: {trouble}") from None
+    return tuple(values) if many else values[0]
+
+
+def typed(value, kind: type):
+    """The value as `kind`: an int passes for a float, and nothing else passes for anything. Raises ValueError."""
+    fits = isinstance(value, (int, float) if kind is float else kind) and isinstance(value, bool) == (kind is bool)
+    if not fits or (kind is float and not abs(value) <= sys.float_info.max):  # false for NaN too
+        raise ValueError(f"expected {WORDS[kind]}, got {brief(value)}")
+    return kind(value)
+
+
+BOUNDS = {
+    "least": ("of at least", lambda value, bound: value >= bound),
+    "above": ("above", lambda value, bound: value > bound),
+    "most": ("of at most", lambda value, bound: value <= bound),
+    "below": ("below", lambda value, bound: value < bound),
+}
+
+
+def check_bounds(value, bounds) -> None:
+    """Raises ValueError, naming the bound, when the value is outside."""
+    if "choices" in bounds and value not in bounds["choices"]:
+        raise ValueError(f"expected one of {', '.join(bounds['choices'])}, got {brief(value)}")
+    for name, (words, holds) in BOUNDS.items():
+        if name in bounds and not holds(value, bounds[name]):
+            raise ValueError(f"expected {WORDS[type(value)]} {words} {bounds[name]:g}, got {brief(value)}")

@@ -1,0 +1,155 @@
+"""The numbers of a report: a run in a sentence and in brief, what it cost, and what it had to say."""
+
+from collections.abc import Iterator, Sequence
+
+from minilte.show.markup import Html, element, listing, table
+from minilte.show.past import Named, Run
+from minilte.cost.account import human
+from minilte.run.health import stalled
+from minilte.run.session import Record
+from minilte.job.summary import describe
+
+
+def sentence(run: Run) -> str:
+    """The run in one sentence."""
+    if run.parts:
+        return f"{describe(run.config, run.parts)}."
+    config = run.config
+    return f"{config.method} on {config.data}, {config.heads} heads, {config.steps} steps of {config.batch}."
+
+
+def steps(run: Run) -> str:
+    """How far a run came."""
+    done, whole = run.records[-1].step, run.config.steps
+    return f"{done:,}" if run.summary else f"{done:,} of {whole:,}"
+
+
+def percent(fraction: float) -> str:
+    """0.859 -> "85.90 %"."""
+    return f"{100 * fraction:.2f} %"
+
+
+def in_brief(run: Run) -> Html:
+    """The few numbers that matter most, each with what stands beside it."""
+    items = [
+        element("div", element("dt", name), element("dd", value, class_="value"), element("dd", beside))
+        for name, value, beside in brief(run)
+    ]
+    return element("dl", items, class_="brief")
+
+
+def brief(run: Run) -> Iterator[tuple[str, str, str]]:
+    """(name, value, what it is to be compared with) of the results, and of the costs of a finished run."""
+    last = run.last
+    at = f"at step {last.step:,}, {last.samples:,} samples"
+    if last.test_accuracy is not None:
+        yield "Held-out accuracy", percent(last.test_accuracy), at
+    yield "Held-out loss", f"{last.test_loss:.4f}", f"{last.train_loss:.4f} in training"
+    if (summary := run.summary) is None:
+        return
+    sent, memory, ranks = summary["bytes_sent"], summary["memory"], len(summary["bytes_sent"]["per_rank"])
+    yield "Training took", f"{summary['seconds']:.1f} s", f"{summary['samples_per_second']:,.0f} samples a second"
+    if ranks == 1:
+        yield "Sent, a rank", "nothing", "all heads were in one process"
+    else:
+        ring = f"{human(sent['full_rank_ring'] / ranks)} by full-rank data parallel, ring"
+        yield "Sent, a rank", human(sent["total"] / ranks), ring
+    yield "Held by a worker", human(memory["total"]), f"{human(memory['full_rank_total'])} at full rank"
+    yield "Weights", f"{summary['parameters']:,}", f"SHA-256 {summary['weights_sha256'][:12]}…"
+
+
+def outcomes(named: Sequence[Named]) -> Html:
+    """The few numbers of every run, a column each."""
+    columns = [{"Steps": steps(one.run)} | {name: value for name, value, _ in brief(one.run)} for one in named]
+    names = dict.fromkeys(name for column in sorted(columns, key=len, reverse=True) for name in column)
+    rows = [[name, *(column.get(name, "—") for column in columns)] for name in names]
+    return table(["", *(one.mark for one in named)], rows, "What came of the runs", wide=True)
+
+
+# --------------------------------------------------------------------------------------------- costs
+
+
+def costs(run: Run) -> Iterator[Html]:
+    """Bytes sent and bytes held, each beside full rank."""
+    if run.summary is None:
+        yield element("p", "Bytes are counted to the end, and told when the run has ended.")
+    else:
+        yield from traffic(run.summary["bytes_sent"])
+        yield from memory(run.summary["memory"])
+
+
+def traffic(sent: dict) -> Iterator[Html]:
+    """Payload bytes of a rank, by kind, beside dense gradients."""
+    if (ranks := len(sent["per_rank"])) == 1:
+        cost = element("code", "python -m minilte.cost")
+        yield element("p", "All heads were in one process, so nothing was sent. What ranks would send: ", cost, ".")
+        return
+    yield element(
+        "p", f"Bytes that a rank sent, the mean of {ranks}, without headers; full rank by formula, for as many steps."
+    )
+    rows = [
+        ("", "this run", sent["total"] / ranks),
+        *(("part", kind.replace("_", " "), size / ranks) for kind, size in sent["by_kind"].items()),
+        ("other", "full-rank data parallel, ring", sent["full_rank_ring"] / ranks),
+        ("other", "full-rank data parallel, all to all", sent["full_rank_all_to_all"] / ranks),
+    ]
+    yield bars(rows, "Bytes sent by a rank")
+
+
+def memory(held: dict) -> Iterator[Html]:
+    """Bytes that a worker holds between steps, part by part, beside full rank."""
+    yield element("p", "Bytes that a worker with one head holds between steps, by the shapes of its arrays.")
+    parts = ("weights", "adapters", "merged_factors", "gradients", "optimizer")
+    rows = [
+        ("", "this run", held["total"]),
+        *(("part", part.replace("_", " "), held[part]) for part in parts if held[part]),
+        ("other", "full rank", held["full_rank_total"]),
+    ]
+    yield bars(rows, "Bytes held by a worker")
+
+
+def bars(rows: Sequence[tuple[str, str, float]], label: str) -> Html:
+    """A table of (kind, name, bytes) with a bar for each: the whole, its parts, and others to compare it with."""
+    most = max(size for _, _, size in rows) or 1
+
+    def bar(kind, size):
+        return element("span", class_=f"bar {kind}".strip(), style=f"width:{100 * size / most:.2f}%")
+
+    drawn = [[element("span", name, class_=kind or None), human(size), bar(kind, size)] for kind, name, size in rows]
+    return element("div", table(["", "", ""], drawn, label), class_="costs")
+
+
+# --------------------------------------------------------------------------------------------- notes
+
+
+def notes(run: Run) -> Iterator[Html]:
+    """What the run said when it began, what became of its heads, and what this report could not find."""
+    said = [*(run.parts.notes if run.parts else ()), *standstill(run), *trust(run.records)]
+    if run.resized:
+        said.append("the number of heads changed on the way: laws L1 and L2 do not hold for the run as a whole")
+    yield listing([*said, *run.troubles]) if said or run.troubles else element("p", "None.")
+
+
+def standstill(run: Run) -> Iterator[str]:
+    """Where the training loss no longer improved."""
+    losses = [(record.step, record.train_loss) for record in run.records if record.train_loss is not None]
+    if (best := stalled(losses, run.config.steps)) is not None:
+        yield f"the training loss has not been below that of step {best:,} since"
+
+
+def trust(records: Sequence[Record]) -> Iterator[str]:
+    """The heads that did not count in full at a merge, and those whose loss was not finite."""
+    events: dict[tuple[str, str], list[int]] = {}
+    for record in records:
+        for head, counted in (record.trust or {}).items():
+            events.setdefault((head, "left out" if counted == 0 else "clipped"), []).append(record.step)
+        for head, loss in enumerate(record.losses):
+            if loss is None:
+                events.setdefault((str(head), "with a loss that is not finite"), []).append(record.step)
+    for (head, what), merges in events.items():
+        when = (
+            f"the merge of step {merges[0]:,}"
+            if len(merges) == 1
+            else f"{len(merges):,} merges, of steps {merges[0]:,} to {merges[-1]:,}"
+        )
+        yield f"head {head}: {what} at {when}"

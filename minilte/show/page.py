@@ -1,0 +1,140 @@
+"""A report: one HTML page on one run, or on several side by side, that needs nothing beside itself.
+
+The page holds its own style and its figures as SVG, runs no script and asks for no other file. Whatever comes from a run
+folder is escaped, and the page forbids itself to load anything. The same folders give the same bytes.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import minilte
+from minilte.core.errors import BadInput
+from minilte.disk.files import encoded, reason, shown
+from minilte.show import curves, facts, settings
+from minilte.show.markup import Html, element
+from minilte.show.past import Named, Run, read_run
+from minilte.disk import folder
+from minilte.run.machine import one_blas_thread
+
+MOST = 26  # runs on a page: one for each letter
+SIGN = '<meta name="generator" content="minilte '  # by which a report is known
+HEAD = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+{SIGN}{minilte.__version__}">"""
+
+
+def write(paths: Sequence[Path], out: Path) -> None:
+    """Write the page on these run folders to `out`. Raises BadInput, DiskTrouble."""
+    refuse_place(out)
+    with one_blas_thread():
+        folder.write(out, page(read_all(paths)).encode())
+
+
+def refuse_place(out: Path) -> None:
+    """Raises BadInput for a place that cannot be written, or holds something other than a report."""
+    try:
+        encoded(out)
+        if not out.parent.is_dir():
+            raise BadInput(f"out {shown(out)}: no folder {shown(out.parent)}; make it first, or name another")
+        if out.is_dir() or out.exists() and SIGN.encode() not in out.read_bytes()[: 2 * len(HEAD)]:
+            raise BadInput(f"out {shown(out)}: it exists already and is no report; name another")
+    except OSError as trouble:
+        raise BadInput(f"out {shown(out)}: {reason(trouble)}; name another") from None
+    if not os.access(out.parent, os.W_OK):
+        raise BadInput(f"out {shown(out)}: {shown(out.parent)} cannot be written; name another")
+
+
+def read_all(paths: Sequence[Path]) -> list[Run]:
+    """The runs, and after a run the baseline that it trained with --versus. Raises BadInput."""
+    runs, given = [], [path.resolve() for path in paths]
+    for path in paths:
+        runs.append(read_run(path))
+        inner = path / f"versus-{runs[-1].config.versus}"
+        if (inner / "metrics.jsonl").exists() and inner.resolve() not in given:
+            runs.append(read_run(inner))
+    if len(runs) > MOST:
+        raise BadInput(f"runs: expected at most {MOST} on a page, got {len(runs)}")
+    return runs
+
+
+def page(runs: Sequence[Run]) -> str:
+    """The whole page."""
+    named = [Named(run, chr(ord("A") + number), number) for number, run in enumerate(runs)]
+    title = named[0].name if len(named) == 1 else f"{len(named)} runs side by side"
+    body = about_one(named[0]) if len(named) == 1 else about_several(named, title)
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    head = [Html(HEAD), element("title", f"{title} · minilte"), element("style", Html(style))]
+    main = element("main", Html("\n"), *([part, Html("\n")] for part in (*body, footer())))
+    parts = [*head, Html("</head>\n<body>"), main, Html("</body>\n</html>\n")]
+    return "\n".join(part.text for part in parts)
+
+
+def about_one(one: Named) -> Iterator[Html]:
+    """The body of a page on one run."""
+    yield element("h1", one.name)
+    yield from opening(one)
+    yield from sections(one, level=2)
+
+
+def about_several(named: Sequence[Named], title: str) -> Iterator[Html]:
+    """The body of a page on several runs: what differs, what came of it, and then each run on its own."""
+    yield element("h1", title)
+    yield contents(named)
+    yield element("h2", "What differs")
+    yield from settings.differences(named)
+    yield element("h2", "What came of it")
+    yield facts.outcomes(named)
+    yield element("h2", "Learning")
+    yield curves.learning_together(named)
+    yield from curves.change_together(named)
+    for one in named:
+        yield element("h2", one.mark, one.name, id=one.key, class_="run")
+        yield from opening(one)
+        yield from sections(one, level=3)
+
+
+def contents(named: Sequence[Named]) -> Html:
+    """Links to the runs of the page, by the paths they were given as."""
+    links = [element("li", one.mark, element("a", shown(one.run.path), href=f"#{one.key}")) for one in named]
+    return element("nav", element("ul", links), aria_label="Runs on this page")
+
+
+def opening(one: Named) -> Iterator[Html]:
+    """Where a run is, how far it came, the run in one sentence, and in a few numbers."""
+    run = one.run
+    yield element("p", shown(run.path), class_="path")
+    if run.summary is None:
+        yield element("p", f"Unfinished: {facts.steps(run)} steps", class_="state")
+    yield element("p", facts.sentence(run), class_="lead")
+    yield facts.in_brief(run)
+
+
+def sections(one: Named, level: int) -> Iterator[Html]:
+    """All that there is to say of a run, under headings of a level."""
+    run = one.run
+    told = {
+        "Learning": curves.learning(one),
+        "The change of the weights": curves.change(one),
+        "The heads": curves.heads(one),
+        "What it cost": facts.costs(run),
+        "Notes": facts.notes(run),
+        "Settings": settings.settings(run.config),
+        "To make it again": settings.again(run),
+    }
+    for title, parts in told.items():
+        if parts := list(parts):
+            yield element(f"h{level}", title)
+            yield from parts
+
+
+def footer() -> Html:
+    """Where the page comes from."""
+    paper = element("a", "arXiv 2402.16828", href="https://arxiv.org/abs/2402.16828")
+    words = f"Written by minilte {minilte.__version__}. L1 to L20 are laws of its documentation."
+    return element("footer", words, " The method is that of Huh et al. 2024, ", paper, ".")

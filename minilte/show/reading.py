@@ -1,0 +1,138 @@
+"""The files of a run folder with what a report needs of them, checked: what minilte never writes is refused."""
+
+from pathlib import Path
+
+from minilte.core.errors import BadInput
+from minilte.core.types import Weights
+from minilte.disk.files import shown
+from minilte.job import api
+from minilte.disk import folder
+from minilte.disk.files import brief
+from minilte.settings.knob import MOST
+from minilte.measure.measures import RANKS
+from minilte.run.session import Record, read_records
+from minilte.disk.weights import sha256
+
+LARGEST = 1e30  # of what is drawn or told; whatever is beyond was not written by minilte
+
+
+def some(fits) -> bool:
+    """The check for a value that may also be None."""
+    return lambda value: value is None or fits(value)
+
+
+def finite(value) -> bool:
+    """Is it a number that a figure has room for?"""
+    return type(value) in (int, float) and abs(value) <= LARGEST
+
+
+def positive(value) -> bool:
+    """Is it such a number of at least 0?"""
+    return finite(value) and value >= 0
+
+
+def count(value) -> bool:
+    """Is it a whole number of at least 0, of bytes or of samples?"""
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def step(value) -> bool:
+    """Is it a number of steps?"""
+    return count(value) and value <= MOST
+
+
+def table(fits) -> bool:
+    """The check for an object whose values all fit."""
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+def measured(value) -> bool:
+    """Is it a measure: a number, or why there is none?"""
+    return finite(value) or isinstance(value, dict) and isinstance(value.get("undefined"), str)
+
+
+def measures(value) -> bool:
+    """Is it what `runs.measures` says of all layers?"""
+    if not (isinstance(value, dict) and table(table(measured))(value.get("layers"))):
+        return False
+    return all(of.keys() >= MEASURED for of in value["layers"].values()) and measured(value.get("noise_scale"))
+
+
+MEASURED = {*RANKS, "cosine", "grassmann"}
+RECORD = {  # what a report uses of a record, beside what every reader asks for
+    "step": step,
+    "samples": count,
+    "losses": lambda value: all(map(some(positive), value)),
+    "train_loss": some(positive),
+    "test_loss": some(positive),
+    "test_accuracy": some(positive),
+    "trust": some(table(positive)),
+    "measures": some(measures),
+}
+SENT = {
+    "per_rank": lambda value: isinstance(value, list) and value != [] and all(map(count, value)),
+    "total": count,
+    "by_kind": table(count),
+    "headers": count,
+    "full_rank_ring": count,
+    "full_rank_all_to_all": count,
+}
+HELD = dict.fromkeys(
+    ("weights", "adapters", "merged_factors", "gradients", "optimizer", "total", "full_rank_total"), count
+)
+SUMMARY = {
+    "test_accuracy": some(positive),
+    "test_loss": positive,
+    "train_loss": positive,
+    "steps": step,
+    "samples": count,
+    "seconds": positive,
+    "samples_per_second": positive,
+    "parameters": count,
+    "weights_sha256": lambda value: isinstance(value, str),
+    "bytes_sent": lambda value: isinstance(value, dict) and all_fit(SENT, value) is None,
+    "memory": lambda value: isinstance(value, dict) and all_fit(HELD, value) is None,
+}
+
+
+def all_fit(checks: dict, values: dict) -> str | None:
+    """The first name whose value is missing or does not pass its check; None where all do."""
+    return next((name for name, fits in checks.items() if name not in values or not fits(values[name])), None)
+
+
+def read_curves(log: Path) -> list[Record]:
+    """The records of a run that has begun. Raises BadInput."""
+    records = read_records(log)
+    for line, record in enumerate(records, 1):
+        if odd := all_fit(RECORD, record._asdict()) or one_sided(record):
+            raise BadInput(
+                f"{shown(log)} line {line}: {odd} is {brief(getattr(record, odd))}, which minilte never writes"
+            )
+    if not any(record.test_loss is not None for record in records):
+        raise BadInput(f"{shown(log)}: no evaluation yet, so there is nothing to report; go on with --resume")
+    return records
+
+
+def one_sided(record: Record) -> str | None:
+    """The name of the loss that an evaluation lacks; None where it has both or neither."""
+    lacks = [name for name in ("train_loss", "test_loss") if getattr(record, name) is None]
+    return lacks[0] if len(lacks) == 1 else None
+
+
+def read_summary(file: Path) -> dict:
+    """The completion record of a run. Raises BadInput."""
+    summary = folder.read_json(file)
+    if odd := all_fit(SUMMARY, summary):
+        raise BadInput(f"{shown(file)}: {odd} is {brief(summary.get(odd))}, which minilte never writes; restore it")
+    return summary
+
+
+def read_final(path: Path) -> Weights:
+    """The final weights, if they are those of the summary. Raises BadInput."""
+    weights, told = api.load(path).weights, folder.read_json(path / "summary.json")["weights_sha256"]
+    if (found := sha256(weights)) != told:
+        raise BadInput(
+            f"{shown(path / 'final.safetensors')}: its weights have SHA-256 {found[:12]}…, but summary.json says"
+            f" {brief(told[:12])}…; restore the one that was changed"
+        )
+    return weights

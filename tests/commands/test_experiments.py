@@ -1,0 +1,68 @@
+"""The command: names and seeds in, a table or JSON out, bad input in one line."""
+
+import json
+import math
+
+import pytest
+
+from minilte import experiments
+from minilte.commands import experiments as shown
+from minilte.experiments.claim import Claim, Part, Row
+
+
+@pytest.fixture(autouse=True)
+def two_claims(monkeypatch):
+    first = Claim("C1", "4.1", "it is five", (Part("a", "a", "L6", 5, 5), Part("b", "b", "paper", most=4)), both)
+    second = Claim("C7", "4.2", "it is large", (Part("a", "a", "paper", least=10),), both)
+    monkeypatch.setattr(experiments, "CLAIMS", {"C1": first, "C7": second})
+
+
+def both(seed):
+    return {"a": 5.0, "b": 5.0}
+
+
+def test_the_table_has_a_row_a_part_and_a_tally(capsys):
+    assert shown.main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "C1  it is five (4.1)" and lines[-1] == "1 of 3 predictions hold, 2 fail, 0 undecided"
+    assert [line.split()[-1] for line in lines if line.startswith("  C")] == ["holds", "fails", "fails"]
+
+
+def test_claims_are_chosen_by_name_once_each(capsys):
+    assert shown.main(["--seeds", "3", "C7", "C7"]) == 0
+    assert capsys.readouterr().out.count("C7a") == 1
+
+
+def test_json_is_all_that_is_written_and_has_no_infinity(capsys):
+    assert shown.main(["--json", "--seeds=3"]) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["rows"]
+    assert [row["name"] for row in told] == ["C1a", "C1b", "C7a"] and told[0]["values"] == [5.0] * 3
+    assert told[1]["least"] is None and told[1]["most"] == 4 and told[1]["verdict"] == "fails"
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        (["C4"], "claim: no claim 'C4' is measured"),
+        (["c7"], "there are C1, C7"),
+        (["C1", "--seeds", "1"], "seeds: expected a whole number of at least 2, got 1"),
+        (["--sed", "2"], "--sed: unknown option, did you mean --seeds?"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(capsys, argv, words):
+    assert shown.main(argv) == 2
+    out, err = capsys.readouterr()
+    assert not out and err.count("\n") == 1 and words in err
+
+
+@pytest.mark.parametrize(
+    "least, most, words",
+    [(5, 5, "5"), (0.875, 0.885, "0.875 … 0.885"), (-math.inf, 4, "<= 4"), (0, math.inf, ">= 0"), (1, 1 + 1e-9, "1")],
+)
+def test_a_prediction_in_few_signs(least, most, words):
+    assert shown.predicted(Row("", "", "", "", least, most, (), 0, 0, 0, "")) == words
+
+
+def test_help_names_the_claims_and_the_options(capsys):
+    assert shown.main(["--help"]) == 0
+    assert "[options] [C1 …]" in (told := capsys.readouterr().out) and "--seeds" in told

@@ -1,0 +1,25 @@
+"""What a run remarks on, and what it keeps to itself."""
+
+import tiny
+
+from minilte.job import remarks
+from minilte.run.session import Record
+
+
+def test_a_run_that_was_better_before_says_so():
+    said, seen = [], [Record(step, 8 * step, 0.1, [1.0], 1.0, loss) for step, loss in ((0, 2.0), (2, 1.0), (4, 1.2))]
+    remarks.of_a_better(seen, said.append)
+    assert said == [
+        "note: the held-out loss was 1.0000 at step 2 and is 1.2000 now; the best checkpoint is kept in ckpt"
+    ]
+    remarks.of_a_better(seen[:2], said.append)
+    remarks.of_a_better([], said.append)
+    assert len(said) == 1
+
+
+def test_ranks_without_heads_are_missed_by_nobody():
+    session = tiny.session(heads=3, batch=9)
+    session.comm.blocks = [range(0, 2), range(2, 3), range(3, 3)]
+    session.comm.transport.late, said = {1, 2}, []
+    late = remarks.of_the_late(frozenset(), session, 4, said.append)
+    assert said == ["note: rank 1 (head 2) missed the merge at step 4"] and late == {1, 2}

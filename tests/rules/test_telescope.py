@@ -1,0 +1,34 @@
+"""Telescoping is the mean, without resets."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from minilte.core.errors import BadInput
+from minilte.laws.strategies import cases
+from minilte.laws.world import apart, build, weights_along
+from minilte.rules.telescope import TELESCOPE
+
+
+@given(cases(reset="none"))
+def test_telescoping_follows_the_mean(case):
+    world = build(case)
+    paths = [weights_along(world.method(**rule), case.heads, case.steps) for rule in ({}, {"rule": TELESCOPE})]
+    # 1e-8: rounding of a dozen steps; Adam divides by roots as small as eps
+    assert apart(*paths) < 1e-8 or case.activation == "relu"  # rounding can change the side of a kink
+
+
+@given(cases(reset="none", steps=1))
+def test_one_merge_is_the_same(case):
+    world = build(case)
+    a, b = (weights_along(world.method(**rule), case.heads, 1)[-1] for rule in ({}, {"rule": TELESCOPE}))
+    for name in a:
+        np.testing.assert_allclose(a[name].W, b[name].W, atol=1e-13)  # rounding of one product
+
+
+def test_after_a_reset_it_refuses():
+    from minilte.laws.world import Case
+
+    world = build(Case(reset="b"))
+    with pytest.raises(BadInput, match="without resets"):
+        weights_along(world.method(rule=TELESCOPE), 2, 2)

@@ -1,0 +1,247 @@
+"""From settings to parts: every setting reaches its part, and what fits no network or data is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilte.core import tree
+from minilte.core.errors import BadInput
+from minilte.core.random import stream
+from minilte.data.dataset import Dataset
+from minilte.run.build import all_widths, build, make_net
+from minilte.settings.config import Config
+from minilte.run.session import advance, first_state, open_session
+from minilte.disk.weights import sha256, write_weights
+
+DEEP = dict(model="mlp", widths=(5, 3))
+
+
+def parts(**changes):
+    return build(tiny.config(**changes))
+
+
+def refused(given=None, **changes):
+    with pytest.raises(BadInput) as caught:
+        build(tiny.config(**changes), given)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def labelled(**changes):
+    x = stream(0, "check").standard_normal((12, 4))
+    return Dataset(x, np.arange(12) % 3, x[:5], np.arange(5) % 3, 3, "made")._replace(**changes)
+
+
+@given(st.integers(1, 8), st.integers(1, 30), st.sampled_from(["own", "same"]))
+def test_the_shares_of_the_heads_are_those_of_their_samples(heads, batch, head_data):
+    batch = max(batch, heads)
+    task = parts(heads=heads, batch=batch, head_data=head_data).task
+    sizes = [len(task.batch(n, 0)[0]) for n in range(heads)]
+    assert task.shares == tuple(size / sum(sizes) for size in sizes)
+    assert sum(sizes) == (batch if head_data == "own" else batch * heads)
+
+
+@pytest.mark.parametrize(
+    ("settings", "chain"),
+    [
+        (dict(model="linear", widths=(9, 9)), ["layer1"]),
+        (dict(model="deep-linear", widths=(5,)), ["layer1", "identity", "layer2"]),
+        (dict(model="mlp", widths=(5,), activation="tanh"), ["layer1", "tanh", "layer2"]),
+        (dict(model="mlp", widths=(5,), norm=True), ["layer1", "norm1", "relu", "layer2"]),
+        (dict(model="mlp", widths=()), ["layer1"]),
+    ],
+    ids=str,
+)
+def test_the_network_is_the_one_asked_for(settings, chain):
+    assert list(make_net(tiny.config(**settings), 6, 4, None).chain) == chain
+
+
+@pytest.mark.parametrize(("classes", "loss"), [(None, "squared-error"), (4, "cross-entropy")])
+def test_the_loss_is_that_of_the_data(classes, loss):
+    net = make_net(tiny.config(label_smoothing=0.25), 6, 4, classes)
+    assert (net.loss, net.smoothing) == (loss, 0.25)
+
+
+def test_widths_are_those_of_the_data_around_the_hidden_ones():
+    assert all_widths(Config(widths=(5, 3)), 6, 4) == [6, 5, 3, 4]
+    assert all_widths(Config(widths=(5, 3), model="linear"), 6, 4) == [6, 4]
+
+
+def test_biases_and_dtype_are_those_asked_for():
+    weights = parts(bias=False, dtype="float64").task.weights
+    assert weights["layer1"].c is None and weights["layer1"].W.dtype == np.float64
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_gives_others():
+    assert sha256(parts(seed=1).task.weights) == sha256(parts(seed=1).task.weights)
+    assert sha256(parts(seed=1).task.weights) != sha256(parts(seed=2).task.weights)
+
+
+def test_weights_from_a_file_are_where_training_starts(tmp_path):
+    other = parts(seed=9).task.weights
+    write_weights(tmp_path / "w.safetensors", other)
+    made = parts(init_from=str(tmp_path / "w.safetensors"))
+    assert sha256(made.task.weights) == sha256(made.method.dense(made.method.begin())) == sha256(other)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, parts(inputs=5).task.weights)
+    assert f"{path}: layer1.weight has shape (4, 5)" in refused(init_from=str(path))
+
+
+# ---------------------------------------------------------------- ranks
+
+
+@pytest.mark.parametrize(
+    ("settings", "bounds"),
+    [
+        (dict(rank=1), dict(layer1=2)),
+        (dict(rank=3, heads=2), dict(layer1=6)),  # above min(m, n): nothing is bound
+        (dict(head_ranks=(1, 3)), dict(layer1=4)),
+        (dict(method="mhlora", rank=1), dict(layer1=2)),
+        (dict(method="lora", rank=1), dict(layer1=1)),
+        (dict(method="lora", head_ranks=(2, 1)), dict(layer1=2)),
+        (dict(rank=1, reset="b"), {}),
+        (dict(rank=1, reset="ab"), {}),
+        (dict(method="lora", rank=1, reset="ab"), dict(layer1=1)),
+        (dict(method="full"), {}),
+        (dict(DEEP, rank=2, layer_ranks=("layer3=1",)), dict(layer1=4, layer2=4, layer3=2)),
+        (dict(DEEP, rank=2, adapt=("layer3", "layer1")), dict(layer1=4, layer3=4)),
+        (dict(DEEP, rank=4), dict(layer1=8, layer2=6, layer3=6)),
+    ],
+    ids=str,
+)
+def test_the_rank_bound_is_the_sum_over_heads_where_nothing_is_reset(settings, bounds):
+    assert parts(**settings).rank_bounds == bounds
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(rank=1),
+        dict(rank=1, method="lora"),
+        dict(rank=1, method="mhlora"),
+        dict(DEEP, rank=1, heads=2),
+        dict(tiny.SGD, rank=1),
+    ],
+    ids=str,
+)
+def test_the_change_of_the_weights_keeps_the_rank_bound(settings):
+    session = open_session(tiny.config(**settings, dtype="float64", inputs=8, outputs=8))
+    *_, (_, last) = advance(session, first_state(session))
+    for name, bound in session.parts.rank_bounds.items():
+        moved = session.parts.method.dense(last.main)[name].W - session.parts.task.weights[name].W
+        sigma = np.linalg.svd(moved, compute_uv=False)
+        # 1e-12: W_t - W_0 is a difference of rounded numbers
+        assert bound >= len(sigma) or sigma[bound] < 1e-12 * sigma[0]
+
+
+def test_a_layer_too_small_for_the_rank_is_told_once():
+    assert parts(**DEEP, rank=4).notes == (
+        "layer2 is 3 x 5: rank 3 there, with the scale of rank 4",
+        "layer3 is 4 x 3: rank 3 there, with the scale of rank 4",
+    )
+    assert parts(rank=4).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(rank=5), "rank: expected 1 to 4 (the largest min(m, n) of the adapted layers), got 5 in layer1"),
+        (dict(head_ranks=(1, 5)), "got 5 in layer1"),
+        (dict(layer_ranks=("layer1=5",)), "got 5 in layer1"),
+        (dict(layer_ranks=("layer1=0",)), "got 0 in layer1"),
+        (dict(layer_ranks=("layer1",)), "layer-ranks: expected NAME=RANK once for a name of layer1, got "),
+        (dict(layer_ranks=("layer2=1",)), "got 'layer2=1'"),
+        (dict(layer_ranks=("layer1=1_0",)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=\u0663",)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=-1",)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=" + "1" * 5000,)), "layer-ranks: "),
+        (dict(layer_ranks=("layer1=1", "layer1=2")), "layer-ranks: expected NAME=RANK once"),
+        (dict(adapt=("layer2",)), "adapt: no dense layer is called 'layer2'; there are layer1"),
+        (dict(label_smoothing=0.1), "label-smoothing: expected 0 for a regression"),
+        (dict(samples=4), "batch 8 for 2 heads"),
+        (dict(target_rank=5), "target rank 5, expected 1 to 4"),
+        (dict(data="nowhere"), "dataset 'nowhere'"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_settings_that_fit_no_network_or_data_are_refused(settings, message):
+    assert message in refused(**settings)
+
+
+# ---------------------------------------------------------------- data of one's own
+
+
+def test_data_passed_in_stands_in_for_what_is_named():
+    made = build(tiny.config(data="nowhere"), labelled())
+    assert made.data.classes == 3 and made.task.weights["layer1"].W.shape == (3, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_data_passed_in_is_brought_to_the_dtype_of_the_run(dtype):
+    made = build(tiny.config(dtype=dtype), labelled())
+    assert made.data.x_train.dtype == made.data.x_test.dtype == np.dtype(dtype)
+    session = open_session(tiny.config(dtype=dtype), data=labelled())
+    *_, (_, last) = advance(session, first_state(session))
+    assert {leaf.dtype for leaf in tree.leaves(last.main.weights)} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (labelled(y_train=np.full(12, 3)), "y_train[0] is label 3, expected 0 to 2"),
+        (labelled(y_train=np.zeros(11, int)), "x_train has 12 rows and y_train 11"),
+        (labelled(x_train=np.full((12, 4), np.nan)), "expected a finite number"),
+        (labelled(x_test=np.zeros((5, 3))), "x_test has rows of shape (3,), expected (4,)"),
+        (labelled(x_train=np.zeros(12)), "x_train has shape (12,), expected (rows, features)"),
+    ],
+    ids=["label", "counts", "nan", "width", "shape"],
+)
+def test_data_passed_in_is_checked_like_any_other(data, message):
+    assert message in refused(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        labelled(y_train=np.arange(12) % 3 + 0.5),
+        labelled(y_train=np.arange(12) % 3 * 1.0, y_test=np.arange(5) % 3 * 1.0),
+        labelled(classes=None, y_train=np.zeros(12), y_test=np.zeros(5)),
+    ],
+    ids=["half-labels", "float-labels", "targets-without-columns"],
+)
+def test_labels_that_are_no_whole_numbers_and_targets_without_columns_are_refused(data):
+    refused(data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        (dict(heads=2, rank=1), "allgather"),
+        (dict(heads=2, rank=8), "allreduce"),
+        (dict(heads=8, rank=2), "server"),
+        (dict(heads=2, rank=8, bad_heads="skip"), "server"),  # dense changes cannot leave a head out
+        (dict(heads=2, rank=6, wire="bfloat16"), "allgather"),
+        (dict(heads=2, rank=4, quant="nf4"), "server"),
+    ],
+    ids=str,
+)
+def test_auto_takes_the_fewest_bytes_that_the_settings_allow_and_is_that_topology_in_everything(changes, name):
+    config = tiny.config(inputs=8, outputs=8, bias=False, topology="auto", **changes)
+    made, plain = build(config), build(dataclasses.replace(config, topology=name))
+    assert made.master == plain.master == (name == "server") and made.seen == plain.seen
+    assert sum(f"topology {name}:" in note for note in made.notes) == (config.quant == "none")
+    worker = build(config, rank=1).task.weights["layer1"].W
+    assert (0 in worker.strides) == made.master  # a worker under a master holds no matrix
+
+
+def test_a_run_that_quantizes_in_place_has_no_rank_bound_and_says_what_it_loses():
+    made = parts(quant="int4", topology="allgather")
+    assert made.rank_bounds == {} and any("without a master" in note for note in made.notes)
+    assert parts(quant="int4").rank_bounds == {"layer1": 4}
