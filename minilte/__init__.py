@@ -14,11 +14,11 @@ __version__ = "0.1.0"
 _HOME = {
     "Config": "minilte.settings.config",
     "Dataset": "minilte.data.dataset",
-    "Record": "minilte.run.session",
-    "Result": "minilte.job.api",
-    "rounds": "minilte.job.api",
-    "fit": "minilte.job.api",
-    "load": "minilte.job.api",
+    "Record": "minilte.run.observe",
+    "Result": "minilte.job.result",
+    "rounds": "minilte.library",
+    "fit": "minilte.library",
+    "load": "minilte.job.result",
 }
 __all__ = list(_HOME)
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minilte.core import lora, lte, networks, optim, schedules, tree
+from minilte.core import lora, networks, optim, schedules, tree
+from minilte.core.method import Meeting, rounds
 from minilte.core.random import stream
 from minilte.core.types import Task
 
@@ -12,7 +13,7 @@ RANKS = [2, 3, 1]  # of the three heads; the last layer has min(m, n) = 3
 
 def make_task(optimizer, lr, share="own", clip=None, loss="cross-entropy", heads=len(RANKS)):
     net = networks.mlp(WIDTHS, "tanh", loss=loss)
-    weights = networks.init_weights(net, WIDTHS, SEED, "float64")
+    weights = networks.init_weights(net, SEED, "float64")
     x = stream(SEED, "check").standard_normal((STEPS, B, WIDTHS[0]))
     if loss == "cross-entropy":
         y = stream(SEED, "check", 1).integers(0, WIDTHS[-1], (STEPS, B))
@@ -24,9 +25,9 @@ def make_task(optimizer, lr, share="own", clip=None, loss="cross-entropy", heads
         rows = blocks[head] if share == "own" else slice(None)
         return x[step][rows], y[step][rows]
 
-    shares = tuple(len(block) / B for block in blocks)
+    shards = tuple(len(block) / B for block in blocks)
     rate = schedules.schedule("cosine", lr, STEPS, 0.1)
-    task = Task(net, weights, batch, shares, optimizer, rate, clip)
+    task = Task(net, weights, batch, shards, optimizer, rate, clip)
     return task, (lambda step: (x[step], y[step]))
 
 
@@ -47,25 +48,29 @@ def scales_of(plan):
 
 
 class Alone:
-    """The communicator of the core's protocol in its plainest form: everything is here already."""
+    """The communicator of the core's protocol in its plainest form: every head is here."""
 
     def __init__(self, heads):
         self.heads, self.mine = heads, range(heads)
 
-    def each(self, f, heads):
-        return [f(head) for head in heads]
+    def each(self, f, items):
+        return [f(item) for item in items]
 
-    def gather(self, trees, like, notes):
-        return list(trees), list(notes)
 
-    def sum(self, kind, trees, notes):
-        return tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *trees), list(notes)
+def hear_all(comm, method, main, shown, heads, step):
+    said = [method.tell(head) for head in heads]
+    said = tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *said) if method.adds else said
+    main = method.merge(main, said, step, comm.each)
+    return main, main, [head.loss for head in heads]
+
+
+TOGETHER = Meeting(lambda comm, method, main, step: (main, main), hear_all)
 
 
 def trajectory(method, heads, steps=STEPS):
     comm = Alone(heads)
-    rounds = lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], steps)
-    return [as_lists(method.dense(done.main)) for done in rounds]
+    done = rounds(method, comm, TOGETHER, method.begin(), [method.enter(n) for n in comm.mine], steps)
+    return [as_lists(method.weights(one.main)) for one in done]
 
 
 def assert_same(got, expected):

@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 import minilte as ml
-from minilte.commands import reference
-from minilte.commands import train
-from minilte.settings.flags import read_toml
-from minilte.run.session import Record
+from minilte.commands import reference, train
+from minilte.cost.meetings import merge_bytes
+from minilte.run.build import build
+from minilte.run.observe import Record
+from minilte.settings.knob import flag_name
+from minilte.settings.part import every_part, knobs
+from minilte.settings.places import PLACES
+from minilte.settings.stored import read_toml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -128,16 +132,64 @@ def test_every_option_of_a_command_is_on_the_page(name):
         assert action.dest == "help" or reference.written(action) in lines
 
 
-def test_every_setting_stands_in_a_group():
-    lines = list(reference.section("train"))
-    assert {f"### {title}" for title in reference.GROUPS.values()} <= set(lines)
-    assert lines.index("### Data") < next(i for i, line in enumerate(lines) if line.startswith("| `--data"))
+def settings_of(place):
+    """The lines of the page about a place of a run."""
+    text = "\n".join(reference.section("train"))
+    title = PLACES[place].title
+    return re.search(rf"^### {title[0].upper()}{title[1:]}$(.*?)(?=^###|\Z)", text, re.M | re.S)[1]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_option_says_to_which_parts_it_belongs(place):
+    lines, parts = settings_of(place), every_part(place)
+    named = {name: [cls.name for cls in parts if name in knobs(cls)] for cls in parts for name in knobs(cls)}
+    for name, having in named.items():
+        row = re.search(rf"^\| `--{flag_name(name)}[` ].*", lines, re.M)[0]
+        owners = row.split(" | ")[1] if len(parts) > 1 else ""
+        assert owners in ("", "all") or owners == reference.quoted(having), row
+        assert (owners == "all") == (len(parts) > 1 and len(having) == len(parts))
+
+
+@pytest.mark.parametrize("place", [place for place, spec in PLACES.items() if spec.flag])
+def test_every_part_of_a_place_is_named(place):
+    assert all(f"| {reference.chosen_by(cls)} |" in settings_of(place) for cls in every_part(place))
+
+
+@pytest.mark.parametrize("place", [place for place, spec in PLACES.items() if not spec.always])
+def test_a_place_that_not_every_method_has_names_those_that_do(place):
+    (methods,) = re.findall(r"^For `--method (.*)`\.$", settings_of(place), re.M)
+    assert methods.split(", ") == [cls.name for cls in every_part("method") if place in cls.brings]
+
+
+# ------------------------------------------------------------------------------------------- the page of methods
+
+
+def test_every_method_and_every_rule_has_a_section():
+    for place in ("method", "rule"):
+        for name in PLACES[place].names:
+            assert f"\n### `{name}`\n" in PAGES["methods.md"], name
+
+
+@pytest.mark.parametrize("name", PLACES["method"].names)
+def test_the_bytes_of_a_method_are_those_of_the_code(name):
+    built = build(ml.Config(method=name))
+    bytes_a_merge = sum(merge_bytes(built.method, built.meeting, built.method.begin(), 8, 8).values())
+    (row,) = re.findall(rf"^\| .*`{name}`.* \| ([\d,.]+) \|$", PAGES["methods.md"], re.M)
+    assert float(row.replace(",", "")) == bytes_a_merge / built.method.every
+
+
+@pytest.mark.parametrize(
+    "line", [line for line in PAGES.get("methods.md", "").splitlines() if "minilte.train" in line]
+)
+def test_the_commands_of_the_page_of_methods_name_settings_that_go_together(line):
+    _, values = train.read(shlex.split(line.split("minilte.train")[1], comments=True))
+    assert ml.Config(**values).flat().keys() >= values.keys()
 
 
 def test_the_settings_file_that_is_shown_is_the_default_run(tmp_path):
     file = tmp_path / "run.toml"
     file.write_text(blocks("commands.md", "toml")[0])
-    assert ml.Config(**read_toml(str(file), ml.Config)) == ml.Config()
+    assert ml.Config(**read_toml(str(file))) == ml.Config()
 
 
 def test_the_run_folder_and_its_summary_are_as_the_page_says(tmp_path):
@@ -151,7 +203,7 @@ def test_the_run_folder_and_its_summary_are_as_the_page_says(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     first = " ".join(line.split("|")[1] for line in keys.splitlines() if line.startswith("| `"))
     assert set(re.findall(r"`(\w+)`", first)) == set(summary)
-    assert all(f"`{name}`" in files for name in Record._fields)
+    assert all(f"`{name}`" in files for name in Record(0, 0, 0.0, []).plain())
     assert all(f"`{name}`" in keys for name in summary["bytes_sent"])
 
 

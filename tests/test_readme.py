@@ -6,18 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minilte as ml
-from minilte.commands import cost, export, train, verify
 from minilte.comm.mpi import job
-from minilte.experiments import CLAIMS
-from minilte.commands import experiments
+from minilte.commands import cost, experiments, export, report, train, verify
+from minilte.core import tree
 from minilte.data.sources import load
-from minilte.laws import LAWS
-from minilte.commands import report
-from minilte.run.build import build
+from minilte.experiments import CLAIMS
 from minilte.job.summary import describe
+from minilte.laws import LAWS
+from minilte.run.build import build
+from minilte.settings.places import PLACES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,7 +34,7 @@ COMMANDS = [
 
 def test_every_option_that_is_shown_exists():
     commands = (train, cost, verify, export, experiments, report)
-    known = {module.__name__.removesuffix(".__main__"): module.flags for module in commands}
+    known = {module.__name__.replace(".commands", ""): module.flags for module in commands}
     shown = [words for words in map(shlex.split, COMMANDS) if "-m" in words and words[words.index("-m") + 1] in known]
     inline = [
         shlex.split(one) for one in re.findall(r"`(\./run train [^`]*|python -m minilte\.train [^`]*)`", README)
@@ -49,15 +50,15 @@ def test_every_option_that_is_shown_exists():
 
 def test_the_numbers_of_the_default_run_are_those_of_the_code():
     config = ml.Config()
-    parts = build(config)
-    assert describe(config, parts) in README
-    assert all(f"note: {note}" in README for note in parts.notes)
+    built = build(config)
+    assert describe(config, built) in README
+    assert all(f"note: {note}" in README for note in built.notes)
     merges, numbers = (
         config.steps // config.merge_every,
         sum(r * (m + n) for m, n, r in ((256, 784, 32), (256, 256, 32), (10, 256, 10))),
     )
     sent = 8 * 7 * 4 * merges * (numbers + 256 + 256 + 10) / 8
-    assert f"sent            {sent / 1e6:.1f} MB a rank" in README
+    assert f"sent            {sent / 1e6:.1f} MB a process" in README
 
 
 def test_the_python_that_is_shown_runs(tmp_path, monkeypatch):
@@ -72,9 +73,26 @@ def test_the_python_that_is_shown_runs(tmp_path, monkeypatch):
 
 def test_the_rule_that_is_shown_trains_and_breaks_what_it_is_said_to(capsys):
     code = next(text for kind, text in BLOCKS if kind == "python" and "rule=rule" in text)
-    exec(code.replace("steps=200", "steps=10"), {})  # noqa: S102  our own README
+    names = {}
+    exec(code.replace("steps=200", "steps=10"), names)  # noqa: S102  our own README
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith("L1 falls: ") and second == "L2 holds: none of 20 cases broke it"
+    begun = build(names["result"].config).task.weights
+    half, whole = names["result"].weights, ml.fit(ml.Config(steps=10)).weights  # after one merge
+    for (name, W_0), W, there in zip(tree.named(begun), tree.leaves(half), tree.leaves(whole), strict=True):
+        assert W.any() and not np.array_equal(W, W_0), name  # biases too
+        assert np.allclose(W - W_0, (there - W_0) / 2, rtol=0, atol=1e-6), name  # rounding of float32
+
+
+def test_every_method_and_every_rule_is_named():
+    for place in ("method", "rule"):
+        assert all(f"`{name}`" in README for name in PLACES[place].names)
+
+
+def test_every_folder_of_the_package_is_in_the_table():
+    table = README.split("## Where to read")[1]
+    folders = {path.parent.name for path in (ROOT / "minilte").glob("*/__init__.py")}
+    assert folders == {name.removeprefix("minilte/") for name in re.findall(r"`([\w/]+)`", table)} & folders
 
 
 def test_the_laws_that_are_shown_are_all_of_them():
@@ -93,7 +111,7 @@ def test_the_cost_that_is_shown_can_be_had():
 def test_the_claims_that_are_shown_are_those_that_are_measured():
     page = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     verdicts = {name: verdict for name, verdict in re.findall(r"^\| (C\d+[a-z]) \|.*\| (\w+) \|$", page, re.M)}
-    assert list(verdicts) == [claim.name + part.key for claim in CLAIMS.values() for part in claim.parts]
+    assert list(verdicts) == [claim.name + part.key for claim in CLAIMS.values() for part in claim.predictions]
     counts = [list(verdicts.values()).count(word) for word in ("holds", "fails", "undecided")]
     assert f"{counts[0]} of {len(verdicts)} predictions hold, {counts[1]} fail, {counts[2]} undecided" in README
     assert re.findall(r"^\| (C\d+):", README, re.M) == list(CLAIMS)

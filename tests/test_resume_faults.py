@@ -12,8 +12,9 @@ import pytest
 import tiny
 
 from minilte.commands import train
-from minilte.job import checkpoint, job
 from minilte.disk import folder
+from minilte.job import checkpoint
+from minilte.show import pictures
 
 CKPT = Path("run", "ckpt")
 STATE = Path("step-4", "state.safetensors")
@@ -94,7 +95,7 @@ CASES = {
     "manifest gone": (without("ckpt", "step-4", "manifest.json"), ["manifest.json: cannot be read", GO_ON]),
     "manifest text": (written("ckpt/step-4/manifest.json", "text"), ["manifest.json: not the JSON", GO_ON]),
     "manifest not sealed": (rewritten("ckpt/step-4/manifest.json", facts={}), ["its seal is broken", GO_ON]),
-    "manifest newer": (rewritten("ckpt/step-4/manifest.json", format=99), ["expected format 1, got 99"]),
+    "manifest newer": (rewritten("ckpt/step-4/manifest.json", format=99), ["expected format 2, got 99"]),
     "both damaged": (both, ["damaged", "--resume-latest-good goes on from step 0"]),
     "another step": (renamed, ["step-5/manifest.json: damaged", "--resume-latest-good goes on from step-2"]),
     "checkpoint a file": (
@@ -108,9 +109,20 @@ CASES = {
         rewritten("config.json", heads=0),
         ["heads: expected a whole number of at least 1, got 0"],
     ),
+    "settings of another format": (
+        rewritten("config.json", format=1),
+        ["run/config.json: a run folder of format 1, expected 2; read it with the minilte that wrote it"],
+    ),
+    "settings of a part not chosen": (
+        rewritten("config.json", density=0.5),
+        ["density: belongs to --merge-rule ties"],
+    ),
     "settings gone": (without("config.json"), ["run/config.json: cannot be read: No such file"]),
     "settings a folder": (as_folder("config.json"), ["run/config.json: expected a file"]),
-    "settings not finite": (written("config.json", '{"lr": NaN}'), ["run/config.json: not the JSON", "NaN"]),
+    "settings not finite": (
+        written("config.json", '{"format": 2, "lr": NaN}'),
+        ["run/config.json: not the JSON", "NaN"],
+    ),
     "metrics text": (written("metrics.jsonl", "text\n"), ["run/metrics.jsonl line 1: not the JSON"]),
     "metrics a folder": (as_folder("metrics.jsonl"), ["run/metrics.jsonl: expected a file"]),
     "machine text": (written("env.json", "text"), ["run/env.json: not the JSON"]),
@@ -121,7 +133,7 @@ CASES = {
 def place(tmp_path, monkeypatch):
     """A run that was stopped with two checkpoints."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
+    monkeypatch.setattr(pictures, "run_pictures", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     monkeypatch.setattr(train.command, "catch_signals", lambda: lambda: 0)
     tiny.go_on(tiny.begin(Path("run"), save_every=2), watch=tiny.stop_after(2))

@@ -1,6 +1,7 @@
 """The script of the two commands, and the documentation that it builds."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ def test_a_python_too_old_is_named(tmp_path):
     fake.chmod(0o755)
     done = run("train", env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     assert done.returncode == 2 and "Python 3.9.1, expected 3.11" in done.stderr
+
+
+def test_beside_a_folder_of_the_same_name_the_package_is_found(tmp_path):
+    (tmp_path / "minilte").mkdir()  # as a clone is, seen from its parent folder
+    code = "import minilte; print(minilte.Config().heads); print(minilte.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["8", str(ROOT / "minilte" / "__init__.py")], done.stderr[-300:]
 
 
 @pytest.mark.long

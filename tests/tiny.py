@@ -1,17 +1,22 @@
 """Runs of a tenth of a second that many tests make, and settings of every kind."""
 
+import contextlib
 import dataclasses
 import json
+import re
 import signal
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 from minilte.comm.solo import Solo
+from minilte.core.errors import BadInput
 from minilte.job import checkpoint, job
-from minilte.settings.config import MERGING, Config
-from minilte.settings.knob import flag_name, item_type
 from minilte.run.session import Session, open_session
+from minilte.settings.config import Config
+from minilte.settings.knob import flag_name, item_type
+from minilte.settings.part import every_part, knobs
+from minilte.settings.places import PLACES
 
 TINY = dict(
     data="least-squares",
@@ -38,18 +43,27 @@ KINDS = {  # one run of each kind of state
     "full": dict(method="full"),
     "lte-sgd": SGD,
     "lte-momentum": SGD | dict(momentum=0.9, nesterov=True, reset="ab"),
-    "full-momentum": SGD | dict(method="full", momentum=0.9),
+    "full-momentum": dict(method="full", optimizer="sgd", momentum=0.9),
     "telescope": dict(merge_rule="telescope"),
     "frozen": dict(replicas="frozen"),
     "skip-bad-heads": dict(bad_heads="skip"),
     "clip-bad-heads": dict(bad_heads="clip", topology="server", reset="b"),
-    "absorbed": dict(correction="absorbed"),
+    "absorbed": dict(local_steps="absorbed"),
+    "stacked": dict(local_steps="stacked"),
+    "ties": dict(merge_rule="ties"),
+    "outer": dict(merge_rule="outer"),
+    "fedavg": dict(method="fedavg"),
+    "diloco": dict(method="diloco", topology="server"),
+    "fedit": dict(method="fedit"),
+    "fedex": dict(method="fedex", topology="server"),
+    "full-server": dict(method="full", topology="server"),
+    "residual": dict(model="residual-mlp", widths=(5, 5)),
     "shares": dict(shares=(0.75, 0.25)),
     "allreduce": dict(topology="allreduce"),
     "auto": dict(topology="auto"),
     "server": dict(topology="server"),
     "server-reset": dict(topology="server", reset="ab"),
-    "quorum": dict(bad_heads="skip", quorum=1),
+    "quorum": dict(bad_heads="skip", topology="server", quorum=1),
     "half-wire": dict(wire="float16"),
     "brain-wire": dict(topology="server", wire="bfloat16", replicas="frozen"),
     "nf4": dict(quant="nf4", quant_block=16),
@@ -63,8 +77,8 @@ KINDS = {  # one run of each kind of state
 
 
 def config(**changes) -> Config:
-    """The settings of a tiny run."""
-    return Config(**TINY | changes)
+    """The settings of a tiny run; of the usual ones those that its parts have."""
+    return Config(**TINY).replace(**changes)
 
 
 def words(**values) -> list[str]:
@@ -79,9 +93,20 @@ def words(**values) -> list[str]:
     return argv
 
 
-def flags(**changes) -> list[str]:
-    """The command line of a tiny run."""
-    return words(**TINY | changes)
+def flags(*argv, **changes) -> list[str]:
+    """The command line of a tiny run, up to the words of `argv`: without what they give, or choose no part for."""
+    given = dict(re.match(r"--([\w-]+)=(.*)", word, re.S).groups() for word in argv if "=" in word)
+    given = {name.replace("-", "_"): value for name, value in given.items()}
+    known = Config(**TINY)
+    for name, value in (given | changes).items():
+        if name in CHOICES and value is not None:
+            with contextlib.suppress(BadInput):  # a choice that is there to be refused
+                known = known.replace(**{name: value})
+    usual = {name: value for name, value in TINY.items() if name in known.flat() and name not in given}
+    return words(**usual | changes)
+
+
+CHOICES = {spec.flag for spec in PLACES.values() if spec.flag}
 
 
 # ---------------------------------------------------------------- runs in a folder
@@ -129,6 +154,16 @@ def the_summary(path: Path) -> dict:
 
 # ---------------------------------------------------------------- any settings
 
+PARTS = {f"{place} {cls.name}": cls for place in PLACES for cls in every_part(place)}
+KNOBS = {f"{part}: {name}": (cls, knob) for part, cls in PARTS.items() for name, knob in knobs(cls).items()}
+
+
+def chosen(cls: type) -> dict[str, str]:
+    """The settings that choose a part; a file is chosen by its path."""
+    spec = PLACES[cls.place]
+    return {spec.flag: "x.csv" if cls.name == spec.other else cls.name} if spec.flag else {}
+
+
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=","), min_size=1)  # of layers
 
 
@@ -156,36 +191,21 @@ def values(knob: dataclasses.Field) -> st.SearchStrategy:
 
 @st.composite
 def configs(draw) -> Config:
-    """Any settings that fit together."""
-    made = {knob.name: draw(values(knob)) for knob in dataclasses.fields(Config)}
-    made["heads"] = heads = draw(st.integers(1, 8))
-    made["head_ranks"] = draw(st.sampled_from([(), tuple(range(1, heads + 1))]))
-    made["alpha"] = min(made["alpha"], 1e6)
-    made["batch"] = max(made["batch"], heads)
-    if made["reset"] != "none":
-        made["merge_rule"] = "mean"
-    made["nesterov"] &= made["optimizer"] == "sgd" and made["momentum"] > 0
-    made["quant_block"] = draw(st.sampled_from([2, 64, 4096]))
-    made["shares"] = draw(st.sampled_from([(), (1 / heads,) * heads]))
-    default = {knob.name: knob.default for knob in dataclasses.fields(Config)}
-    settle = lambda *names: made.update((name, default[name]) for name in names)  # noqa: E731
-    if made["method"] != "lte":
-        settle(*MERGING)
-    if made["topology"] == "allreduce":
-        settle("wire", "quant", "merge_rule", "bad_heads")
-    if made["quant"] != "none":
-        settle("merge_rule", "correction")
-    if made["merge_rule"] == "telescope":
-        settle("bad_heads")
-    if made["wire"] == "float16":
-        settle("bad_heads")
-    if made["bad_heads"] == "stop" or made["topology"] not in ("default", "server") or made["versus"] != "none":
-        settle("quorum")
-    made["quorum"] = min(made["quorum"], heads)
-    if not made["quorum"]:
-        settle("grace")
-    if made["reset"] != "none" or made["stack"] > 1:
-        settle("correction")
-    if made["quant"] == "none":
-        settle("quant_mode", "quant_scale", "quant_block", "quant_rounding")
-    return Config(**made)
+    """Any settings that fit together: from the declarations of the parts; what is refused is taken back."""
+    given = {}
+    for place, spec in PLACES.items():
+        part = draw(st.sampled_from([cls for cls in every_part(place) if cls.name != spec.other]))
+        given |= {spec.flag: part.name} if spec.flag else {}
+        given |= {name: draw(values(knob)) for name, knob in knobs(part).items()}
+    heads = given["heads"] = draw(st.integers(1, 8))
+    given["head_ranks"] = draw(st.sampled_from([(), tuple(range(1, heads + 1))]))
+    given["shares"] = draw(st.sampled_from([(), (1 / heads,) * heads]))
+    given["quant_block"] = draw(st.sampled_from([2, 64, 4096]))
+    for _ in range(len(given)):
+        try:
+            return Config(**given)
+        except BadInput as refusal:  # its first word names the setting
+            name = re.match(r"[\w-]+", str(refusal))[0].replace("-", "_")
+            assert name in given, f"a refusal names the setting: {refusal}"
+            del given[name]
+    raise AssertionError(f"refused without end: {given}")

@@ -1,6 +1,7 @@
 """Dense training by torch's DistributedDataParallel over gloo: the full-rank neighbour on several processes.
 
-`python -m minilte.bench.ddp RANK SIZE FILE` is one of them; rank 0 prints the median seconds of a step.
+`python -m minilte.bench.ddp PROCESS SIZE FILE` is a process of the job; process 0 prints the median
+seconds of a step.
 """
 
 import statistics
@@ -14,36 +15,36 @@ STEPS = 6
 
 
 def seconds_on(processes: int) -> float:
-    """The median seconds of a step on so many processes, one thread each. Raises ModuleNotFoundError without torch."""
-    import torch  # noqa: F401  to say so here, and not in a child
+    """The median seconds of a step on this many processes, a thread each. Raises ModuleNotFoundError without torch."""
+    import torch  # noqa: F401  raises here, and not in a child
 
     with tempfile.NamedTemporaryFile() as meeting:
         command = [sys.executable, "-m", "minilte.bench.ddp"]
         jobs = [
             subprocess.Popen(
-                [*command, str(rank), str(processes), meeting.name + ".store"], stdout=subprocess.PIPE, text=True
+                [*command, str(process), str(processes), meeting.name + ".store"], stdout=subprocess.PIPE, text=True
             )
-            for rank in range(processes)
+            for process in range(processes)
         ]
         outs = [job.communicate(timeout=300)[0] for job in jobs]
     return float(outs[0].split()[-1])
 
 
-def main(rank: int, size: int, store: str) -> None:
-    """One process."""
+def main(process: int, size: int, store: str) -> None:
+    """A process of the job."""
     import torch
 
     from minilte.bench.peers import dense, network
     from minilte.bench.timing import seconds
 
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-    share = Size()._replace(batch=Size().batch // size, heads=1)
-    net = torch.nn.parallel.DistributedDataParallel(network(share.widths))
-    step = dense(share, net)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=process, world_size=size)
+    own = Size()._replace(batch=Size().batch // size, heads=1)
+    net = torch.nn.parallel.DistributedDataParallel(network(own.widths))
+    step = dense(own, net)
     times = [seconds(step) for _ in range(STEPS + 1)][1:]
     torch.distributed.destroy_process_group()
-    if rank == 0:
+    if process == 0:
         sys.stdout.write(f"{statistics.median(times)}\n")
 
 

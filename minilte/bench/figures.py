@@ -1,32 +1,36 @@
-"""What is measured, against what, and the target it has to meet."""
+"""Every measured ratio and its target."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from minilte.bench import ddp, memory, peers, processes as ranks, step
+from minilte.bench import ddp, memory, peers, processes, step
 from minilte.bench.step import Size
 from minilte.bench.timing import Spread, paired, spread
 from minilte.comm import threads
 from minilte.comm.buffers import payload
-from minilte.comm.communicator import Ranks
-from minilte.comm.traffic import ring
-from minilte.core import lte, optim, tree
-from minilte.core.merge import MEAN
+from minilte.comm.communicator import Communicator
+from minilte.comm.meetings import EVERYONE
+from minilte.core import tree
+from minilte.core.lte import MEAN
+from minilte.core.method import rounds
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Sent
-from minilte.steps.stacked import stacked_steps
-from minilte.rules.telescope import TELESCOPE
+from minilte.cost.traffic import ring
 from minilte.quant import packed
 from minilte.quant.codes import Quantizer
+from minilte.rules.telescope import TELESCOPE
+from minilte.run.build import build
 from minilte.run.machine import one_blas_thread
+from minilte.settings.config import Config
+from minilte.steps import adamw as stretches
 
 THREADS = 2
 
 
 class Figure(NamedTuple):
-    """A ratio with its target: `most` where small is good, `least` where large is; neither where it is only told."""
+    """A ratio with its target: `most` where small is good, `least` where large is; neither where it is reported only."""
 
     name: str
     measure: Callable[[int], Spread]  # number of pairs -> the ratio
@@ -44,33 +48,33 @@ def single_blas(work: Callable) -> Callable:
     return held
 
 
-def against(size: Size, peer: Callable[[Size], Callable], **parts) -> Callable[[int], Spread]:
-    """A round of minilte, with these parts, over a round of the peer."""
-    return lambda runs: paired(single_blas(step.rounds(size, THREADS, **parts)), peer(size), runs).ratio
+def against(size: Size, peer: Callable[[Size], Callable], **changes) -> Callable[[int], Spread]:
+    """A round of minilte, with changes of `step.method`, over a round of the peer."""
+    return lambda runs: paired(single_blas(step.rounds(size, THREADS, **changes)), peer(size), runs).ratio
 
 
 def over_floor(size: Size) -> Callable[[int], Spread]:
-    """The products that a step needs, alone, over a step."""
+    """The matrix products of a step over the step."""
     return lambda runs: (
         paired(single_blas(step.products(size, THREADS)), single_blas(step.rounds(size, THREADS)), runs).ratio
     )
 
 
 def adamw(runs: int, numbers: int = 2_000_000) -> Spread:
-    """AdamW of minilte over torch's default, one thread each, over one flat tensor, in place."""
+    """AdamW of minilte over torch's default, one thread each, on a flat tensor, in place."""
     draw = stream(0, "check").standard_normal
     params, grads = ({"a": draw(numbers).astype(np.float32)} for _ in range(2))
-    optimizer = optim.adamw()
+    optimizer = stretches.adamw()
     held = [params, optimizer.init(params)]
 
     def update():
-        held[:] = optimizer.update(held[0], grads, held[1], 1e-4, mine=True)
+        held[:] = optimizer.in_place(held[0], grads, held[1], 1e-4)
 
     return paired(update, peers.adamw(numbers), runs).ratio
 
 
 def merge(runs: int, rule, width: int = 1024, heads: int = 32, rank: int = 32) -> Spread:
-    """A merge by a rule, on two threads, over one with a dense matrix a head."""
+    """A merge by a rule, on two threads, over a merge with a dense matrix a head."""
     from concurrent.futures import ThreadPoolExecutor
 
     draw = stream(0, "check").standard_normal
@@ -83,22 +87,22 @@ def merge(runs: int, rule, width: int = 1024, heads: int = 32, rank: int = 32) -
 
 
 def on_two_processes(runs: int) -> Spread:
-    """A step of LTE on two MPI ranks over a dense step of torch DDP on two processes."""
-    return spread([ranks.measured_on(2)[0] / ddp.seconds_on(2) for _ in range(max(3, runs // 2))])
+    """A step of LTE on two MPI processes over a dense step of torch DDP on two processes."""
+    return spread([processes.measured_on(2)[0] / ddp.seconds_on(2) for _ in range(max(3, runs // 2))])
 
 
 def bytes_against_ring(_: int, width: int = 1024, heads: int = 8, rank: int = 8, every: int = 10) -> Spread:
     """Bytes that LTE hands to its transport, counted, over those of a ring all-reduce of dense gradients at every step.
 
-    One square layer without a bias, a head a rank, one round. By formula N r / (T m), for m x m matrices.
+    One square layer without a bias, a head a process, one round. By formula N r / (T m), for m x m matrices.
     """
     size = Size((width, width), heads, heads, rank, every)
     task = step.task(size, bias=False)
     method = step.method(size, task)
 
     def sent(transport):
-        comm = Ranks(transport, heads)
-        list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], every))
+        comm = Communicator(transport, heads)
+        list(rounds(method, comm, EVERYONE, method.begin(), [method.enter(n) for n in comm.mine], every))
         return payload(comm.sent)
 
     counted = sum(threads.run(heads, sent))
@@ -106,10 +110,10 @@ def bytes_against_ring(_: int, width: int = 1024, heads: int = 8, rank: int = 8,
 
 
 def stacked(size: Size, group: int) -> Callable[[int], Spread]:
-    """The plain mode over the mode whose heads share their dense products, in groups of so many."""
+    """Plain local steps over stacked local steps, whose heads compute their dense products in groups of this size."""
 
     def measure(runs):
-        fast = step.rounds(size, THREADS, local_steps=stacked_steps(group))
+        fast = step.rounds(size, THREADS, stack=group)
         return paired(single_blas(step.rounds(size, THREADS)), single_blas(fast), runs).ratio
 
     return measure
@@ -124,6 +128,20 @@ def packed_product(runs: int, batch: int, code: str = "int4", wide: int = 4096) 
     return paired(both(Q), both(W), runs).ratio
 
 
+def guarded(policy: str) -> Callable[[int], Spread]:
+    """Rounds of the default run with a guard over rounds without, in this process."""
+
+    def measure(runs):
+        config = Config(bad_heads=policy)
+        built = build(config)
+        bare = config.method.build(built.task, config)
+        return paired(
+            *(single_blas(step.turns(method, config.heads, THREADS)) for method in (built.method, bare)), runs
+        ).ratio
+
+    return measure
+
+
 LARGE, SMALL, NARROW = Size(), Size(batch=256), Size(widths=(784, 256, 256, 10))
 MANY = Size(batch=1024, heads=32, every=10)
 
@@ -133,7 +151,7 @@ FIGURES = (
     Figure("same, batch 256, T 1", against(SMALL, peers.stacked_lte), most=0.60),
     Figure(
         "same, batch 256, T 1, rows stacked in groups of 4, merged by telescoping",
-        against(SMALL, peers.stacked_lte, local_steps=stacked_steps(4), rule=TELESCOPE),
+        against(SMALL, peers.stacked_lte, stack=4, rule=TELESCOPE),
         most=0.60,
     ),
     Figure(f"speed-up of rows stacked in groups of 8, {MANY}", stacked(MANY, 8), least=1.30),
@@ -151,7 +169,7 @@ FIGURES = (
         lambda runs: paired(single_blas(step.rounds(LARGE, 1)), single_blas(step.rounds(LARGE, 2)), runs).ratio,
         least=1.80,
     ),
-    Figure("LTE on 2 ranks / torch DDP over gloo on 2 processes, batch 4096", on_two_processes),
+    Figure("LTE on 2 processes / torch DDP over gloo on 2 processes, batch 4096", on_two_processes),
     Figure(
         "bytes of LTE, counted / ring data parallel: 8 heads, r 8, T 10, 1024 wide", bytes_against_ring, most=1 / 160
     ),
@@ -166,5 +184,7 @@ FIGURES = (
         lambda runs: spread([memory.over_dense() for _ in range(max(3, runs // 2))]),
         most=0.10,
     ),
-    Figure("speed-up of 2 ranks over 1", lambda runs: ranks.speed_up(2, max(3, runs // 2)), least=1.80),
+    Figure("training with the default guard over none, default run", guarded("stop"), most=1.02),
+    Figure("same, with --bad-heads clip", guarded("clip")),
+    Figure("speed-up of 2 processes over 1", lambda runs: processes.speed_up(2, max(3, runs // 2)), least=1.80),
 )

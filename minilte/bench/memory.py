@@ -1,7 +1,7 @@
 """The most memory that a worker needs: packed int4 under a master, beside dense AdamW training of the same network.
 
-`python -m minilte.bench.memory dense` and `mpirun -n 2 python -m minilte.bench.memory packed` are what is measured;
-each prints the bytes of its peak above what it held once NumPy and MPI were there. Linux only.
+`python -m minilte.bench.memory dense` and `mpirun -n 2 python -m minilte.bench.memory packed` are measured; each
+prints its peak in bytes above what it held once NumPy and MPI were loaded. Linux only.
 """
 
 import subprocess
@@ -9,16 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from minilte.around.quantized import quantized
 from minilte.bench.step import Size, samples
-from minilte.comm import topologies
+from minilte.comm.communicator import Communicator
+from minilte.comm.meetings import MASTER
 from minilte.comm.mpi import job
-from minilte.comm.communicator import Ranks
-from minilte.comm.topologies import Copy
-from minilte.core import lora, lte, networks, optim
-from minilte.core.head import replica_of
+from minilte.core import lora, networks
+from minilte.core.lte import lte
+from minilte.core.method import rounds
 from minilte.core.types import Task
-from minilte.quant import packed
+from minilte.methods.facts import Facts
 from minilte.quant.codes import Quantizer
+from minilte.steps.adamw import adamw
 
 WIDE = Size(widths=(4096,) * 5, batch=64, heads=1, rank=32, every=2)
 ROUNDS = 2
@@ -32,19 +34,19 @@ def over_dense() -> float:
 
 
 def peak(command: list[str]) -> int:
-    """What a measured command prints."""
+    """The bytes that a measured command prints."""
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def resident(field: str) -> int:
-    """A field of this process's memory in bytes: VmRSS now, VmHWM the most since `forget`."""
+    """A field of this process's memory in bytes: VmRSS now, VmHWM the peak since it was reset."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field)]
     return 1024 * int(line.split()[1])
 
 
 def above(work: Callable[[], object]) -> int:
-    """The most memory during the work, above what was held before."""
-    Path("/proc/self/clear_refs").write_text("5")  # the most becomes what is held now
+    """The peak memory of the work, above what was held before."""
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to what is held now
     before = resident("VmRSS")
     work()
     return resident("VmHWM") - before
@@ -53,37 +55,30 @@ def above(work: Callable[[], object]) -> int:
 def dense() -> None:
     """Steps of AdamW on all weights, in place where it can be."""
     net = networks.mlp(WIDE.widths)
-    weights, optimizer, (x, y) = networks.init_weights(net, WIDE.widths, 0), optim.adamw(), samples(WIDE)
+    weights, optimizer, (x, y) = networks.init_weights(net, 0), adamw(), samples(WIDE)
     state = optimizer.init(weights)
     for _ in range(WIDE.every * ROUNDS):
         _, grads = networks.loss_and_grads(net, weights, x, y)
-        weights, state = optimizer.update(weights, grads, state, 1e-4, mine=True)
-        del grads  # not kept while the next are made
+        weights, state = optimizer.in_place(weights, grads, state, 1e-4)
+        del grads  # freed before the next step
 
 
 def served(transport) -> None:
-    """Rounds of LTE with a head on each of two ranks, int4 copies packed, merges included."""
-    net, kind = networks.mlp(WIDE.widths), Quantizer("int4")
-    weights = (networks.blank_weights if transport.rank else lambda net, widths: networks.init_weights(net, widths, 0))(
-        net, WIDE.widths
-    )
+    """Rounds of LTE with a head on each of two processes, int4 copies packed, merges included."""
+    net = networks.mlp(WIDE.widths)
+    weights = networks.blank_weights(net) if transport.process else networks.init_weights(net, 0)
     x, y = samples(WIDE)
-    task = Task(net, weights, lambda head, step: (x, y), (0.5, 0.5), optim.adamw(), lambda step: 1e-4)
+    task = Task(net, weights, lambda head, step: (x, y), (0.5, 0.5), adamw(), lambda step: 1e-4)
     plan = lora.plan(weights, [dict.fromkeys(weights, WIDE.rank)] * 2, 16.0)
-    copy = Copy(
-        look=lambda W, layer, step: packed.pack(W, kind),
-        empty=lambda shape, dtype: packed.empty(kind, shape, dtype),
-        parts=lambda one: {"codes": one.codes, "scales": one.absmax},
-        view=lambda one: one,
-    )
-    way = topologies.server(weights, replica_of(weights, weights), list(weights), copy)
-    method, comm = lte.lte(task, plan, WIDE.every, topology=way), Ranks(transport, 2)
-    for _ in lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], WIDE.every * ROUNDS):
+    whole, comm = lte(task, plan, WIDE.every)._replace(facts=Facts()), Communicator(transport, 2)
+    method = quantized(whole, weights, list(weights), Quantizer("int4"), True, lambda layer, step: None)
+    loop = rounds(method, comm, MASTER, method.begin(), [method.enter(n) for n in comm.mine], WIDE.every * ROUNDS)
+    for _ in loop:
         pass
 
 
 def main(kind: str) -> None:
-    """One process of what is measured; of two ranks the worker speaks."""
+    """A measured process; under a master the worker prints."""
     from minilte.comm.mpi import connect
     from minilte.comm.solo import Solo
     from minilte.run.machine import one_blas_thread
@@ -91,7 +86,7 @@ def main(kind: str) -> None:
     transport = connect() if kind == "packed" else Solo()
     with one_blas_thread():
         found = above(dense if kind == "dense" else lambda: served(transport))
-    if transport.rank == transport.size - 1:
+    if transport.process == transport.size - 1:
         sys.stdout.write(f"{found}\n")
 
 

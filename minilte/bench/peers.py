@@ -1,7 +1,6 @@
-"""The same training in PyTorch, as it would be written there: what minilte is measured against.
+"""The same training in PyTorch, as its users would write it: the peers of minilte. Needs the extra [bench].
 
-Behind the extra [bench]. Each function returns a function that trains T steps (and merges where there is a merge)
-every time it is called.
+A function here returns a function that, at every call, trains T steps and merges, where there is a merge.
 """
 
 from collections.abc import Callable
@@ -45,8 +44,8 @@ def stacked_lte(size: Size, fused: bool = False) -> Callable[[], object]:
     def train():
         for _ in range(size.every):
             z = x
-            for i, one in enumerate(layers):
-                z = layer(z, *one)
+            for i, weights in enumerate(layers):
+                z = layer(z, *weights)
                 z = torch.relu(z) if i < len(layers) - 1 else z
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(z.flatten(0, 1), y).backward()
@@ -88,7 +87,7 @@ def dense(size: Size, net=None, parameters=None) -> Callable[[], object]:
 
 
 def peft_lora(size: Size) -> Callable[[], object]:
-    """One LoRA of Hugging Face peft on every dense layer, on the whole batch."""
+    """LoRA of Hugging Face peft on every dense layer, on the whole batch."""
     import peft
 
     names = [str(2 * i) for i in range(len(size.widths) - 1)]
@@ -98,7 +97,7 @@ def peft_lora(size: Size) -> Callable[[], object]:
 
 
 def adamw(numbers: int) -> Callable[[], object]:
-    """torch's default AdamW over one flat tensor, on one thread."""
+    """torch's default AdamW on a flat tensor, on one thread."""
     import torch
 
     p = torch.randn(numbers, requires_grad=True)

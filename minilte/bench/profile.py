@@ -9,16 +9,16 @@ from minilte.run.machine import one_blas_thread
 
 
 def profile(size: Size, calls: int = 3) -> list[tuple[str, float]]:
-    """(function, its share of the time) on one thread, largest first; a product counts for the function it stands in."""
-    one_round, watch = rounds(size, threads=1), cProfile.Profile()
+    """(function, its fraction of the time) on one thread, largest first; a product counts for its caller."""
+    one_round, profiler = rounds(size, threads=1), cProfile.Profile()
     with one_blas_thread():
         one_round()
-        watch.enable()
+        profiler.enable()
         for _ in range(calls):
             one_round()
-        watch.disable()
+        profiler.disable()
     own: dict[str, float] = {}
-    for (file, _, name), (_, _, seconds, _, _) in pstats.Stats(watch).stats.items():
+    for (file, _, name), (_, _, seconds, _, _) in pstats.Stats(profiler).stats.items():
         where = f"{Path(file).stem}.{name}" if "minilte" in file else "numpy and Python"
         own[where] = own.get(where, 0.0) + seconds
     total = sum(own.values())

@@ -1,4 +1,4 @@
-"""How the time of a step and the bytes of a merge grow, measured along each axis and fitted by what there is to do.
+"""How the time of a step and the bytes of a merge grow, measured along each axis and fitted by operation counts.
 
     seconds of a step = a D + b L + c G / T + d U + e N
 
@@ -7,15 +7,14 @@ over all points at once, none negative. D, L, G and U follow from M and M_lte, a
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from minilte.bench import processes as ranks, step
+from minilte.bench import step
+from minilte.bench.processes import measured_on
 from minilte.bench.step import Size
 from minilte.bench.timing import paired
-from minilte.show import plots
 from minilte.run.machine import one_blas_thread
 
 THREADS = 2
@@ -31,7 +30,7 @@ PROCESSES = (1, 2, 4, 8)
 
 
 class Point(NamedTuple):
-    """A size and the seconds of a step there: measured, and of its products alone."""
+    """A size and the seconds of a step: measured, and of its products alone."""
 
     axis: str
     at: int
@@ -41,9 +40,9 @@ class Point(NamedTuple):
 
 
 class Process(NamedTuple):
-    """A number of ranks: seconds of a step, bytes of a merge counted on all of them, and by formula."""
+    """A number of processes: seconds of a step, bytes of a merge counted on all of them, and by formula."""
 
-    ranks: int
+    count: int
     seconds: float
     sent: int
     formula: int
@@ -82,11 +81,11 @@ def measure(runs: int) -> list[Point]:
 
 
 def processes() -> list[Process]:
-    """The base size on MPI ranks."""
+    """The base size on MPI processes."""
     numbers = adapter_numbers(BASE) + sum(BASE.widths[1:])  # factors and biases
     found = []
     for count in PROCESSES:
-        seconds, sent = ranks.measured_on(count, BASE)
+        seconds, sent = measured_on(count, BASE)
         found.append(Process(count, seconds / BASE.every, sent, (count - 1) * BASE.heads * numbers * 4))
     return found
 
@@ -101,64 +100,36 @@ def fit(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return list(factors / unit), list(rows @ (factors / unit))
 
 
-def picture(place: Path, points: Sequence[Point], expected: Sequence[float], on: Sequence[Process]) -> None:
-    """One panel an axis: measured, fitted, and the floor of the products."""
-
-    def paint(panels):
-        *first, last = panels.flat
-        for axes, axis in zip(first, AXES):
-            here = [(point, model) for point, model in zip(points, expected) if point.axis == axis]
-            at = [point.at for point, _ in here]
-            axes.plot(at, [1e3 * point.seconds for point, _ in here], "o-", color="C0", label="a step")
-            axes.plot(at, [1e3 * model for _, model in here], ":", color="C0", label="the fit")
-            axes.plot(at, [1e3 * point.floor for point, _ in here], color="0.5", label="its products alone")
-            ticked(axes, {"every": "T"}.get(axis, axis), at)
-        at = [one.ranks for one in on]
-        last.plot(at, [1e3 * one.seconds for one in on], "o-", color="C0")
-        last.axhline(1e3 * next(point.floor for point in points if point.size == BASE), color="0.5")
-        ticked(last, "MPI ranks", at)
-        first[0].legend(frameon=False)
-
-    plots.draw(place, "scale", paint, (11, 6), panels=(2, 3))
-
-
-def ticked(axes, name: str, at: Sequence[int]) -> None:
-    """A logarithmic axis that names its points; times from zero, but by decades over width and batch."""
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(at, [str(one) for one in at])
-    axes.set(xlabel=name, ylabel="ms a step")
-    axes.set(**(dict(yscale="log") if name in ("width", "batch") else dict(ylim=(0, None))))
-
-
 def report(points: Sequence[Point], factors, expected, on: Sequence[Process]) -> dict:
     """Everything as plain values."""
     off = [abs(model / point.seconds - 1) for point, model in zip(points, expected)]
     return {
         "base": str(BASE),
+        "floor": next(p.floor for p in points if p.size == BASE),
         "points": [
             {"axis": p.axis, "at": p.at, "seconds": p.seconds, "floor": p.floor, "fit": model}
             for p, model in zip(points, expected)
         ],
-        "ranks": [one._asdict() for one in on],
+        "processes": [process._asdict() for process in on],
         "factors": dict(zip(("dense", "adapters", "merge", "optimizer", "head"), factors)),
         "error": {"median": float(np.median(off)), "worst": float(max(off))},
     }
 
 
-def lines(told: dict) -> list[str]:
+def lines(grown: dict) -> list[str]:
     """The report to read."""
-    out = [f"\nhow cost grows, from {told['base']}", f"{'':14}{'ms a step':>10}{'the fit':>10}{'floor':>10}"]
-    for p in told["points"]:
+    out = [f"\nhow cost grows, from {grown['base']}", f"{'':14}{'ms a step':>10}{'the fit':>10}{'floor':>10}"]
+    for p in grown["points"]:
         numbers = "".join(f"{1e3 * p[key]:10.2f}" for key in ("seconds", "fit", "floor"))
         out.append(f"  {p['axis']:6}{p['at']:6}{numbers}")
-    for one in told["ranks"]:
-        counted = f"{one['sent']:,} bytes a merge counted, {one['formula']:,} by formula"
-        out.append(f"  ranks {one['ranks']:6}{1e3 * one['seconds']:10.2f}   {counted}")
-    a, b, c, d, e = told["factors"].values()
-    rates = [f"{name} {1e-9 / one:.0f} Gflop/s" for name, one in (("dense", a), ("adapters", b), ("merge", c)) if one]
+    for on in grown["processes"]:
+        counted = f"{on['sent']:,} bytes a merge counted, {on['formula']:,} by formula"
+        out.append(f"  processes {on['count']:2}{1e3 * on['seconds']:10.2f}   {counted}")
+    a, b, c, d, e = grown["factors"].values()
+    rates = [f"{name} {1e-9 / x:.0f} Gflop/s" for name, x in (("dense", a), ("adapters", b), ("merge", c)) if x]
     rest = [f"{1e9 * d:.1f} ns a number of a factor", f"{1e6 * e:.0f} us a head"]
     out.append(f"  fitted: {', '.join(rates + rest)}")
     out.append(
-        f"  off by {100 * told['error']['median']:.0f} % at the median, {100 * told['error']['worst']:.0f} % at most"
+        f"  off by {100 * grown['error']['median']:.0f} % at the median, {100 * grown['error']['worst']:.0f} % at most"
     )
     return out

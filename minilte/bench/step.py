@@ -1,15 +1,20 @@
-"""The training step that is measured, and the products that no implementation can do without."""
+"""The measured training step, and the matrix products that every implementation needs."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from minilte.comm.communicator import Ranks
+from minilte.comm.communicator import Communicator
+from minilte.comm.meetings import EVERYONE
 from minilte.comm.solo import Solo
-from minilte.core import lora, lte, networks, optim
+from minilte.core import lora, lte, networks
+from minilte.core import method as loop
+from minilte.core.method import Method
 from minilte.core.random import stream
-from minilte.core.types import Method, Task
+from minilte.core.types import Task
+from minilte.steps.adamw import adamw
+from minilte.steps.stacked import stacked_steps
 
 
 class Size(NamedTuple):
@@ -33,28 +38,33 @@ def samples(size: Size):
 
 
 def task(size: Size, bias: bool = True) -> Task:
-    """AdamW in float32 on the same samples again and again."""
-    net = networks.mlp(size.widths)
-    weights = networks.init_weights(net, size.widths, 0, bias=bias)
+    """AdamW in float32 on the same samples at every step."""
+    net = networks.mlp(size.widths, bias=bias)
+    weights = networks.init_weights(net, 0)
     x, y = samples(size)
     blocks = np.array_split(np.arange(size.batch), size.heads)
-    parts = [(x[block[0] : block[-1] + 1], y[block[0] : block[-1] + 1]) for block in blocks]
-    shares = tuple(len(block) / size.batch for block in blocks)
-    return Task(net, weights, lambda head, step: parts[head], shares, optim.adamw(), lambda step: 1e-4)
+    batches = [(x[block[0] : block[-1] + 1], y[block[0] : block[-1] + 1]) for block in blocks]
+    shards = tuple(len(block) / size.batch for block in blocks)
+    return Task(net, weights, lambda head, step: batches[head], shards, adamw(), lambda step: 1e-4)
 
 
-def method(size: Size, made: Task, **parts) -> Method:
-    """LTE of this size on a task."""
-    ranks = [dict.fromkeys(made.weights, size.rank)] * size.heads
-    return lte.lte(made, lora.plan(made.weights, ranks, 16.0), size.every, **parts)
+def method(size: Size, made: Task, stack: int = 1, **changes) -> Method:
+    """LTE of this size on a task, `stack` heads of a process stacked; `changes` are arguments of `lte.lte`."""
+    plan = lora.plan(made.weights, [dict.fromkeys(made.weights, size.rank)] * size.heads, 16.0)
+    found = lte.lte(made, plan, size.every, **changes)
+    return found if stack == 1 else found._replace(together=stacked_steps(stack, made, plan, [1.0] * size.heads))
 
 
-def rounds(size: Size, threads: int = 2, comm: Ranks | None = None, **parts) -> Callable[[], object]:
-    """A function that trains one round of LTE, T steps and a merge, every time it is called."""
-    made = method(size, task(size), **parts)
-    comm = comm or Ranks(Solo(), size.heads, threads)
-    loop = lte.rounds(made, comm, made.begin(), [made.enter(n) for n in comm.mine], 10**9)
-    return lambda: next(loop)
+def rounds(size: Size, threads: int = 2, comm: Communicator | None = None, **changes) -> Callable[[], object]:
+    """A function that trains a round of LTE, T steps and a merge, at every call."""
+    return turns(method(size, task(size), **changes), size.heads, threads, comm)
+
+
+def turns(made: Method, heads: int, threads: int = 2, comm: Communicator | None = None) -> Callable[[], object]:
+    """A function that trains a round of a method at every call."""
+    comm = comm or Communicator(Solo(), heads, threads)
+    done = loop.rounds(made, comm, EVERYONE, made.begin(), [made.enter(n) for n in comm.mine], 10**9)
+    return lambda: next(done)
 
 
 def shapes(size: Size) -> list[tuple[int, int, int, float]]:
@@ -85,11 +95,11 @@ def products(size: Size, threads: int = 2) -> Callable[[], object]:
     outs = [[np.empty((a.shape[0], b.shape[1]), np.float32) for a, b, _ in work] for _ in range(threads)]
     pool = ThreadPoolExecutor(threads)
 
-    def part(one):
-        for (a, b, times), out in zip(work, outs[one]):
+    def multiply(thread):
+        for (a, b, times), out in zip(work, outs[thread]):
             mine = times * size.every if times == size.heads else times
             for i in range(mine):
-                if i % threads == one:
+                if i % threads == thread:
                     np.matmul(a, b, out=out)
 
-    return lambda: list(pool.map(part, range(threads)))
+    return lambda: list(pool.map(multiply, range(threads)))

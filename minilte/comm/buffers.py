@@ -1,6 +1,5 @@
 """Trees as runs of bytes: what a transport carries, and what is counted of it."""
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,6 +19,23 @@ def cat(parts: Iterable[Array]) -> Array:
     return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 
 
+def leaves_as(like: Tree, given: Tree) -> list[Array]:
+    """The leaves of a tree in the order of its template. Raises ValueError where it does not fit it."""
+    found: list[Array] = []
+
+    def take(template, leaf):
+        if (leaf.shape, leaf.dtype) != (template.shape, template.dtype):
+            raise ValueError(
+                f"what is sent has {leaf.dtype}{leaf.shape} where its template has {template.dtype}{template.shape}"
+            )
+        found.append(leaf)
+
+    tree.map(take, like, given)
+    if len(found) != (leaves := len(tree.leaves(given))):
+        raise ValueError(f"what is sent has {leaves} arrays, its template {len(found)}")
+    return found
+
+
 def filled(flat: Array, like: Tree) -> Tree:
     """The tree whose leaves lie one after the other in a vector of bytes; shapes and dtypes come from `like`.
 
@@ -29,7 +45,7 @@ def filled(flat: Array, like: Tree) -> Tree:
 
     def take(leaf):
         nonlocal start
-        stop = start + nbytes(leaf)
+        stop = start + tree.nbytes(leaf)
         view = flat[start:stop].view(leaf.dtype).reshape(leaf.shape)
         start = stop
         return view
@@ -37,14 +53,17 @@ def filled(flat: Array, like: Tree) -> Tree:
     return tree.map(take, like)
 
 
-def nbytes(tree_: Tree) -> int:
-    """Bytes of all leaves together, also of a template that takes no memory."""
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in tree.leaves(tree_))
-
-
 def kinds(tree_: Tree) -> dict[str, int]:
     """Bytes by kind: what stands at the top of a tree that travels is named for what it is."""
-    return {name: nbytes(part) for name, part in tree.children(tree_)}
+    return {name: tree.nbytes(part) for name, part in tree.children(tree_)}
+
+
+def spans(tree_: Tree) -> dict[str, range]:
+    """Where the numbers of each kind lie when all leaves are one vector."""
+    ends, found = 0, {}
+    for name, part in tree.children(tree_):
+        found[name] = range(ends, ends := ends + tree.size(part))
+    return found
 
 
 def leaf_dtype(trees: Tree) -> np.dtype:

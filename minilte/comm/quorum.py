@@ -1,9 +1,9 @@
 """Merges that do not wait for everyone: a master goes on with a quorum of heads, and who was late catches up.
 
-All ranks speak to rank 0 alone, each message with its place in the order of the program. At a merge rank 0 waits for
-all; once a quorum of heads is there it waits `grace` seconds more, and not at all for ranks that have been silent since
-the merge they missed. What a missing rank would have sent counts as not a number, so the guard leaves its heads out:
-they count with V, as in law L1's second form. A rank that comes late gets the answers to what it missed and goes through
+All processes speak to process 0 alone, each message with its place in the order of the program. At a merge process 0 waits for
+all; once a quorum of heads is there it waits `grace` seconds more, and not at all for processes that have been silent since
+the merge they missed. What a missing process would have sent counts as not a number, so the guard leaves its heads out:
+they count with V, as in law L1's second form. A process that comes late gets the answers to what it missed and goes through
 them without training. It sits out the merge at which it was heard of, and begins the next round with the others.
 """
 
@@ -14,28 +14,27 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from minilte.core.errors import RanksDisagree
+from minilte.core.errors import ProcessesDisagree
 from minilte.core.types import Array
-
 
 PARTING = 1.0  # seconds, at least, for the others to come to the end
 
 
 class Post(Protocol):
-    """What a transport must offer beside its collectives: messages between two ranks, kept in order."""
+    """What a transport must offer beside its collectives: messages between two processes, kept in order."""
 
-    rank: int
+    process: int
     size: int
-    parting: float  # seconds that rank 0 waits for the others at the end
+    parting: float  # seconds that process 0 waits for the others at the end
 
     def post(self, thing, to: int) -> None:
         """Send an object without waiting for its receiver."""
 
     def heard(self, source: int):
-        """The next object that a rank has sent here; None where none has arrived."""
+        """The next object that a process has sent here; None where none has arrived."""
 
     def wait(self, reached: Callable[[], bool]) -> None:
-        """Until something is reached, with signs of life. Raises RankLost when it takes too long."""
+        """Until something is reached, with signs of life. Raises ProcessLost when it takes too long."""
 
 
 class Letter(NamedTuple):
@@ -47,25 +46,25 @@ class Letter(NamedTuple):
 
 
 class Quorum:
-    """Implements `comm.ranks.Transport` but for `alltoall`, which only a topology without a master needs.
+    """Implements `comm.communicator.Transport` but for `alltoall`, which only a topology without a master needs.
 
-    `heads[p]` is how many heads live on rank p, `need` the quorum. `late` are the ranks that missed the last merge;
+    `heads[p]` is how many heads live on process p, `need` the quorum. `late` are the processes that missed the last merge;
     nobody else waits for them until the next.
     """
 
     def __init__(self, inner: Post, heads: Sequence[int], need: int, grace: float):
         self.inner, self.heads, self.need, self.grace = inner, heads, need, grace
-        self.rank, self.size = inner.rank, inner.size
+        self.process, self.size = inner.process, inner.size
         inner.parting = max(grace, PARTING)
-        self.at = 0  # messages of the program so far, the same on every rank at the same place
+        self.at = 0  # messages of the program so far, the same on every process at the same place
         self.late: set[int] = set()
         self.silent: set[int] = set()  # of the late, those that nothing was heard of since
         self.back: set[int] = set()  # those that are heard of again, and sit out the merge that is on
-        self.owed: dict[int, list] = {}  # what a silent rank has yet to be told; MPI could not hold it for long
+        self.owed: dict[int, list] = {}  # what a silent process has yet to be told; MPI could not hold it for long
         self.early: deque[Letter] = deque()  # answers that were here before they were asked for
 
     def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
-        """Every rank's bytes on rank 0, in time for a merge; all bits are set in those of a rank that is late."""
+        """Every process's bytes on process 0, in time for a merge; all bits are set in those of a process that is late."""
         parts = self._collected(mine, self.need)
         if parts is None:
             return None
@@ -74,30 +73,30 @@ class Quorum:
         return np.concatenate([parts.get(p, np.full(count, 0xFF, np.uint8)) for p, count in enumerate(counts)])
 
     def broadcast(self, *buffers: Array, newest: bool = False) -> None:
-        """Rank 0's bytes into the buffers of every other rank, whenever that comes to read them.
+        """Process 0's bytes into the buffers of every other process, whenever that comes to read them.
 
-        `newest`: what was sent so before is of no use then, so of that a silent rank gets nothing into its buffers.
+        `newest`: what was sent so before is of no use then, so of that a silent process gets nothing into its buffers.
         """
-        told = self._told([buffer.copy() for buffer in buffers] if self.rank == 0 else None, newest)
+        told = self._told([buffer.copy() for buffer in buffers] if self.process == 0 else None, newest)
         for buffer, new in zip(buffers, told or ()):
             buffer[:] = new
 
     def to_root(self, mine) -> list | None:
-        """Every rank's object, by rank, on rank 0: None for a rank that is late."""
+        """Every process's object, by process, on process 0: None for a process that is late."""
         parts = self._collected(mine)
         return None if parts is None else [parts.get(p) for p in range(self.size)]
 
     def objects(self, mine) -> list:
-        """Every rank's object, by rank: None for a rank that is late."""
+        """Every process's object, by process: None for a process that is late."""
         return self._told(self.to_root(mine))
 
     def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
-        """Every rank's bytes, as `gather` has them, on all ranks."""
+        """Every process's bytes, as `gather` has them, on all processes."""
         return self._told(self.gather(mine, counts))
 
     def behind(self) -> bool:
-        """Is the merge that this rank works for over already?"""
-        if self.rank and not self.early:
+        """Is the merge that this process works for over already?"""
+        if self.process and not self.early:
             self.early.extend(self.inner.heard(0) or ())
         return bool(self.early)
 
@@ -111,12 +110,12 @@ class Quorum:
         self.inner.eyes = eyes
 
     def _collected(self, mine, need: int | None = None) -> dict | None:
-        """What the ranks have sent for this place, by rank, on rank 0.
+        """What the processes have sent for this place, by process, on process 0.
 
         Of all but the late; with `need`, of as many heads and of those that come within the grace after them.
         """
         self.at += 1
-        if self.rank:
+        if self.process:
             return self._pass() if self.behind() else self.inner.post(Letter(self.at, mine), 0)
         parts, since = {0: mine}, None
 
@@ -134,12 +133,12 @@ class Quorum:
         return parts
 
     def _pass(self) -> None:
-        """Send nothing to what is over already, or goes on without this rank."""
+        """Send nothing to what is over already, or goes on without this process."""
         if self.early[0].at == self.at:
             self.early.popleft()
 
     def _take_in(self, parts: dict, merge: bool) -> None:
-        """Add to the parts what has come for this place; what comes too late only tells that its rank is back."""
+        """Add to the parts what has come for this place; what comes too late only tells that its process is back."""
         for p in range(1, self.size):
             while p not in parts and (came := self.inner.heard(p)) is not None:
                 self.silent.discard(p)
@@ -151,25 +150,25 @@ class Quorum:
                     parts[p] = came.thing
 
     def _told(self, thing, newest: bool = False):
-        """Rank 0's object on every rank; a silent one will get it when it is back."""
+        """Process 0's object on every process; a silent one will get it when it is back."""
         self.at += 1
-        if self.rank == 0:
+        if self.process == 0:
             for p in range(1, self.size):
                 self._tell(p, Letter(self.at, thing, newest))
             return thing
         self.inner.wait(self.behind)
         letter = self.early.popleft()
         if letter.at != self.at:
-            raise RanksDisagree(
-                f"rank {self.rank}: got message {letter.at} of rank 0 for {self.at}; begin anew, or --resume"
+            raise ProcessesDisagree(
+                f"process {self.process}: got message {letter.at} of process 0 for {self.at}; begin anew, or --resume"
             )
         return letter.thing
 
-    def _tell(self, rank: int, letter: Letter) -> None:
-        """Send a letter, or keep it for a silent rank."""
-        if rank not in self.silent:
-            return self.inner.post([letter], rank)
-        kept = self.owed.setdefault(rank, [])
+    def _tell(self, process: int, letter: Letter) -> None:
+        """Send a letter, or keep it for a silent process."""
+        if process not in self.silent:
+            return self.inner.post([letter], process)
+        kept = self.owed.setdefault(process, [])
         if letter.newest:
-            kept[:] = [one._replace(thing=None) if one.newest else one for one in kept]
+            kept[:] = [old._replace(thing=None) if old.newest else old for old in kept]
         kept.append(letter)

@@ -6,9 +6,10 @@ from minilte.core.types import Array
 
 
 class Solo:
-    """The transport of a single rank: what is sent has arrived."""
+    """The transport of a single process: what is sent has arrived."""
 
-    rank, size = 0, 1
+    process, size = 0, 1
+    eyes, late = None, frozenset()
 
     def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
         """Its own bytes."""

@@ -1,4 +1,4 @@
-"""Ranks played by threads of one process: for tests that need many rank counts quickly, and for notebooks."""
+"""Processes played by threads of one process: for tests that need many process counts quickly, and for notebooks."""
 
 import threading
 import time
@@ -10,78 +10,80 @@ import numpy as np
 from minilte.core.types import Array
 
 
-class ThreadRank:
-    """One of `size` ranks that meet at a barrier and read each other's buffers from a common table.
+class ThreadProcess:
+    """One of `size` processes that meet at a barrier and read each other's buffers from a common table.
 
     `letters[sender, receiver]` is what was posted and not yet read.
     """
 
-    def __init__(self, rank: int, size: int, table: list, barrier: threading.Barrier, letters: dict):
-        self.rank, self.size, self.table, self.barrier, self.letters = rank, size, table, barrier, letters
+    eyes, late = None, frozenset()
+
+    def __init__(self, process: int, size: int, table: list, barrier: threading.Barrier, letters: dict):
+        self.process, self.size, self.table, self.barrier, self.letters = process, size, table, barrier, letters
 
     def objects(self, mine) -> list:
-        """Every rank's object, by rank."""
-        self.table[self.rank] = mine
+        """Every process's object, by process."""
+        self.table[self.process] = mine
         self.barrier.wait()
         everyone = list(self.table)
         self.barrier.wait()  # nobody writes the next object before all have read this one
         return everyone
 
     def to_root(self, mine) -> list | None:
-        """Every rank's object on rank 0."""
+        """Every process's object on process 0."""
         everyone = self.objects(mine)
-        return everyone if self.rank == 0 else None
+        return everyone if self.process == 0 else None
 
     def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
-        """Every rank's bytes, one after the other."""
+        """Every process's bytes, one after the other."""
         return np.concatenate(self.objects(mine))
 
     def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
-        """Every rank's bytes, one after the other, on rank 0."""
+        """Every process's bytes, one after the other, on process 0."""
         everyone = self.allgather(mine, counts)
-        return everyone if self.rank == 0 else None
+        return everyone if self.process == 0 else None
 
     def broadcast(self, *buffers: Array, newest: bool = False) -> None:
-        """Rank 0's bytes into the buffers of every other rank."""
-        told = self.objects([buffer.copy() for buffer in buffers] if self.rank == 0 else None)[0]
+        """Process 0's bytes into the buffers of every other process."""
+        told = self.objects([buffer.copy() for buffer in buffers] if self.process == 0 else None)[0]
         for buffer, new in zip(buffers, told, strict=True):
             buffer[:] = new
 
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
-        """What each rank has for this one."""
-        return [theirs[self.rank].copy() for theirs in self.objects(parts)]
+        """What each process has for this one."""
+        return [theirs[self.process].copy() for theirs in self.objects(parts)]
 
     def post(self, thing, to: int) -> None:
-        """Leave an object for a rank."""
-        self.letters[self.rank, to].append(thing)
+        """Leave an object for a process."""
+        self.letters[self.process, to].append(thing)
 
     def heard(self, source: int):
-        """The next object that a rank left here; None where there is none."""
-        left = self.letters[source, self.rank]
+        """The next object that a process left here; None where there is none."""
+        left = self.letters[source, self.process]
         return left.popleft() if left else None
 
     def wait(self, reached: Callable[[], bool]) -> None:
-        """Until something is reached. Raises BrokenBarrierError when another rank is gone."""
+        """Until something is reached. Raises BrokenBarrierError when another process is gone."""
         while not reached():
             if self.barrier.broken:
                 raise threading.BrokenBarrierError
             time.sleep(1e-5)
 
 
-def run(size: int, work: Callable[[ThreadRank], object]) -> list:
-    """work(transport) on `size` ranks at once; their results by rank. The first exception of any rank is raised."""
+def run(size: int, work: Callable[[ThreadProcess], object]) -> list:
+    """work(transport) on `size` processes at once; their results by process. The first exception of any process is raised."""
     table, barrier, letters = [None] * size, threading.Barrier(size), defaultdict(deque)
     results: list = [None] * size
     failures: list[BaseException] = []
 
-    def one(rank):
+    def play(process):
         try:
-            results[rank] = work(ThreadRank(rank, size, table, barrier, letters))
+            results[process] = work(ThreadProcess(process, size, table, barrier, letters))
         except BaseException as failure:
             failures.append(failure)
-            barrier.abort()  # the others must not wait for a rank that is gone
+            barrier.abort()  # the others must not wait for a process that is gone
 
-    threads = [threading.Thread(target=one, args=(rank,)) for rank in range(size)]
+    threads = [threading.Thread(target=play, args=(process,)) for process in range(size)]
     for thread in threads:
         thread.start()
     for thread in threads:

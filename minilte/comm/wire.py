@@ -1,7 +1,7 @@
 """Factors on the wire in half the bytes: float16, or bfloat16 by hand (the upper half of a float32, rounded to even).
 
-What is merged is what was sent, so a head remembers its factors as the others got them: then law L1 holds exactly for
-the rounded V_n, and what rounding cost at one merge is part of the change at the next.
+Error feedback: V_n stores the rounded factors that were merged, so the rounding error is sent with the next merge, and
+law L1 holds exactly for them.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import numpy as np
 from minilte.core import tree
 from minilte.core.errors import Diverged
 from minilte.core.types import Array, Tree
+from minilte.settings.part import part
 
 
 class Wire(NamedTuple):
@@ -73,6 +74,19 @@ def template(wire: Wire, like: Tree) -> Tree:
     return tree.map(lambda leaf: np.broadcast_to(np.zeros((), wire.dtype), leaf.shape), like)
 
 
-def as_sent(wire: Wire, numbers: Tree) -> Tree:
-    """Numbers as the other side gets to know them."""
-    return numbers if wire.dtype is None else decoded(wire, encoded(wire, numbers), numbers)
+def wire_part(name: str, words: str, gives=(), needs=()) -> type:
+    """The part of a wire."""
+
+    @part("wire", name, gives=gives, needs=needs)
+    class OnTheWire:
+        """How factors travel."""
+
+        wire = WIRES[name]
+
+    OnTheWire.__doc__ = words
+    return OnTheWire
+
+
+FULL = wire_part("full", "Factors travel as they are.", gives={"any number"})
+HALF = wire_part("float16", "Factors in float16.", needs={"each"})
+BRAIN = wire_part("bfloat16", "Factors in bfloat16, rounded to even.", gives={"any number"}, needs={"each"})

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minilte.commands import shared as command
 from minilte.comm.solo import Solo
+from minilte.commands import shared as command
 from minilte.commands.shared import say
-from minilte.settings.knob import check_fields, knob
 from minilte.settings.flags import parse, parser
+from minilte.settings.knob import check_fields, knob
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,12 @@ def bench(argv: Sequence[str], _) -> int:
 def growth(options: Options) -> dict:
     """Measure and draw how cost grows."""
     from minilte.bench import scale
+    from minilte.show.scale import picture
 
     points, on = scale.measure(options.runs), scale.processes()
-    factors, expected = scale.fit(points)
-    scale.picture(Path(options.scale), points, expected, on)
-    return scale.report(points, factors, expected, on)
+    grown = scale.report(points, *scale.fit(points), on)
+    picture(Path(options.scale), grown)
+    return grown
 
 
 def measured(figure, runs: int) -> dict:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minilte.commands import shared as command
-from minilte.cost import forms as model_of
-from minilte.cost.forms import Model
-from minilte.cost.figure10 import PAPER
 from minilte.comm.solo import Solo
+from minilte.commands import shared as command
 from minilte.commands.shared import say
 from minilte.core.errors import BadInput
-from minilte.cost import tables as costs
-from minilte.settings.knob import MOST, check_fields, flag_name, knob
+from minilte.cost import forms, tables
+from minilte.cost.figure10 import PAPER
+from minilte.cost.forms import Model
 from minilte.settings.flags import parse, parser
+from minilte.settings.knob import MOST, check_fields, flag_name, knob
+from minilte.show.crossings import picture
 
 NUMBERS = 10**15  # most of a model: a thousand times the largest there is
 
@@ -29,11 +29,11 @@ class Options:
     numbers: int = knob(0, "M, numbers in the matrices, in place of --widths", least=0, most=NUMBERS)
     lte_numbers: int = knob(0, "M_lte, numbers in one head's adapters, in place of --rank", least=0, most=NUMBERS)
     heads: int = knob(8, "heads N", least=1, most=100_000)
-    ranks: int = knob(0, "ranks P that share the heads; 0: one for each head", least=0, most=100_000)
+    processes: int = knob(0, "processes P that share the heads; 0: as many as heads", least=0, most=100_000)
     merge_every: int = knob(10, "T, local steps between merges", least=1, most=MOST)
-    quant: str = knob("none", "code of the weights that workers hold", choices=("none", *model_of.BITS))
-    dtype: str = knob("float32", "of all numbers that are not coded", choices=tuple(model_of.SIZES))
-    workers: int = knob(1000, "of the last two columns of traffic, a head and a rank each", least=1, most=100_000)
+    quant: str = knob("none", "code of the weights that workers hold", choices=("none", *forms.BITS))
+    dtype: str = knob("float32", "of all numbers that are not coded", choices=tuple(forms.SIZES))
+    workers: int = knob(1000, "of the last two columns of traffic, a head and a process each", least=1, most=100_000)
     workers_link: float = knob(100.0, "Mbit/s of each worker's own link, up, and as much down", above=0.0, most=1e9)
     figure10: bool = knob(False, "the numbers of the paper's Figure 10, and what is wrong with them")
     plot: str = knob("", "draw bytes a step over N as cost.svg and cost.png in this folder")
@@ -46,7 +46,7 @@ class Options:
 
 SHAPE = ("widths", "rank")
 COUNTS = ("numbers", "lte_numbers")
-MODEL = (*SHAPE, *COUNTS, "heads", "ranks", "merge_every", "quant", "dtype", "workers", "workers_link")
+MODEL = (*SHAPE, *COUNTS, "heads", "processes", "merge_every", "quant", "dtype", "workers", "workers_link")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,24 +60,24 @@ def flags():
 
 
 def cost(argv: Sequence[str], _) -> int:
-    """Reckon and tell what was asked for."""
+    """Compute and write what was asked for; returns the exit code."""
     given = parse(flags(), argv)
     options = Options(**given)
     check_given(given)
     if options.figure10:
-        model, told, lines = PAPER, costs.paper(), costs.paper_lines
+        model, values, lines = PAPER, tables.paper(), tables.paper_lines
     else:
-        model, lines = model_from(options), costs.report_lines
-        told = costs.report(model, options.dtype, options.quant, options.workers, options.workers_link)
+        model, lines = model_from(options), tables.report_lines
+        values = tables.report(model, options.dtype, options.quant, options.workers, options.workers_link)
     if options.plot:
-        costs.picture(Path(options.plot), model)
-    for line in [json.dumps(told, indent=2)] if options.json else lines(told):
+        picture(Path(options.plot), model)
+    for line in [json.dumps(values, indent=2)] if options.json else lines(values):
         say(line)
     return 0
 
 
 def check_given(given: dict) -> None:
-    """No flag that would do nothing. Raises BadInput naming both flags."""
+    """Refuses a flag that would do nothing. Raises BadInput naming both flags."""
     counts = [name for name in COUNTS if name in given]
     if given.get("figure10"):
         refuse_beside("figure10", given, MODEL, "the paper's model is fixed")
@@ -96,12 +96,12 @@ def refuse_beside(name: str, given: dict, others: Sequence[str], reason: str) ->
 
 def model_from(options: Options) -> Model:
     """The model that the flags describe. Raises BadInput."""
-    size = model_of.SIZES[options.dtype]
-    q, scales = model_of.coded(options.quant, size)
+    size = forms.SIZES[options.dtype]
+    q, scales = forms.coded(options.quant, size)
     shape = (options.numbers, options.lte_numbers, 0)
-    M, M_lte, replicas = shape if options.numbers else model_of.counted(options.widths, options.rank)
-    ranks = options.ranks or options.heads
-    return model_of.check(Model(M, M_lte, replicas, options.heads, ranks, options.merge_every, q, scales, size))
+    M, M_lte, replicas = shape if options.numbers else forms.counted(options.widths, options.rank)
+    processes = options.processes or options.heads
+    return forms.check(Model(M, M_lte, replicas, options.heads, processes, options.merge_every, q, scales, size))
 
 
 if __name__ == "__main__":

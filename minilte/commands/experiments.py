@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minilte.commands import shared as command
 from minilte.comm.solo import Solo
+from minilte.commands import shared as command
 from minilte.commands.shared import say
 from minilte.core.errors import BadInput
-from minilte.settings.flags import nearest, parse, parser
+from minilte.settings.config import nearest
+from minilte.settings.flags import parse, parser
 from minilte.settings.knob import check_fields, knob
 
 
@@ -52,16 +53,17 @@ def experiments(argv: Sequence[str], _) -> int:
             there = f"there are {', '.join(CLAIMS)}"
             raise BadInput(f"claim: no claim {name!r:.60} is measured{nearest(name, CLAIMS)}; {there}")
     if options.picture:
-        from minilte.experiments.picture import picture
+        from minilte.experiments import picture
+        from minilte.show import plateau
 
-        picture(Path(options.picture))
+        plateau.picture(Path(options.picture), *picture.curves(), picture.floors())
         return 0
-    told = []
-    for one in bar([CLAIMS[name] for name in dict.fromkeys(names)], options):
-        told += (found := rows(one, range(options.seeds)))
+    measured = []
+    for claim in bar([CLAIMS[name] for name in dict.fromkeys(names)], options):
+        measured += (found := rows(claim, range(options.seeds)))
         if not options.json:
-            say("\n".join(table(one, found)))
-    say(json.dumps({"rows": [plain(row) for row in told]}, indent=2) if options.json else tally(told))
+            say("\n".join(table(claim, found)))
+    say(json.dumps({"rows": [plain(row) for row in measured]}, indent=2) if options.json else tally(measured))
     return 0
 
 
@@ -72,9 +74,9 @@ def bar(claims: list, options: Options):
     return tqdm(claims, unit="claim", disable=not sys.stderr.isatty() or options.json, leave=False)
 
 
-def table(one, found) -> Iterator[str]:
+def table(claim, found) -> Iterator[str]:
     """A claim and its rows."""
-    yield f"{one.name}  {one.says} ({one.where})"
+    yield f"{claim.name}  {claim.says} ({claim.where})"
     yield f"  {'':5}{'measured':84}{'by':9}{'predicted':>16}{'mean':>10}  {'95 % interval':24}verdict"
     for row in found:
         interval = f"[{row.low:.4g}, {row.high:.4g}]"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minilte.commands import shared as command
 from minilte.comm.solo import Solo
+from minilte.commands import shared as command
 from minilte.commands.shared import say
 from minilte.core.errors import BadInput
-from minilte.settings.knob import check_fields, knob
 from minilte.settings.flags import parse, parser
+from minilte.settings.knob import check_fields, knob
 
 FORMATS = ("npz", "safetensors", "peft")
 

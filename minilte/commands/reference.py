@@ -4,24 +4,18 @@ import argparse
 import dataclasses
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
 from minilte.core import errors
-from minilte.settings.config import Config
-from minilte.settings.knob import MOST
+from minilte.settings.flags import knobs_of
+from minilte.settings.knob import MOST, flag_name
+from minilte.settings.part import every_part
+from minilte.settings.places import PLACES
 
 MARK = "<!-- from here on written by python -m minilte.commands.reference docs/commands.md -->"
 COMMANDS = ("train", "report", "verify", "experiments", "cost", "export", "bench")  # in the order of the page
-GROUPS = {  # the first setting of a group -> its title
-    "data": "Data",
-    "model": "Network",
-    "method": "Method",
-    "optimizer": "Optimisation",
-    "eval_every": "The run",
-    "out": "Where it lives and how it speaks",
-}
 
 
 def module(name: str) -> ModuleType:
@@ -38,10 +32,10 @@ def exit_codes() -> Iterator[str]:
     """The codes of `core.errors`, and those that are no error of the library."""
     known = [error for error in vars(errors).values() if isinstance(error, type) and error.code != 70]
     rows = {0: "Done.", 1: "`verify`: a law falls.", 70: "A bug, or what nobody expected; `--debug` shows where."}
-    rows |= {error.code: escaped(" ".join(error.__doc__.split())) for error in known}
+    rows |= {error.code: sentence(error) for error in known}
     rows |= {130: "Stopped by `SIGINT`, saved where there was something to save.", 143: "The same by `SIGTERM`."}
-    yield from ["## Exit codes", "", "| code | meaning |", "|---|---|"]
-    yield from (f"| {code} | {words} |" for code, words in sorted(rows.items()))
+    yield "## Exit codes"
+    yield from table(("code", "meaning"), [(f"{code}", words) for code, words in sorted(rows.items())])
 
 
 def section(name: str) -> Iterator[str]:
@@ -51,24 +45,58 @@ def section(name: str) -> Iterator[str]:
     usage = " ".join(made.format_usage().split()).removeprefix("usage: ")
     summary = escaped(made.description.split(": python -m")[0] + ".")
     yield from ["", f"## {name}", "", summary, "", "```text", usage, "```"]
-    knobs = {knob.name: knob for each in (Config, command.Options) for knob in dataclasses.fields(each)}
-    grouped = name == "train"
-    head = ["", "| option | default | meaning |", "|---|---|---|"]
-    yield from [] if grouped else head
-    for action in made._actions:
-        if action.dest == "help":
-            continue
-        if grouped and action.dest in GROUPS:
-            yield from ["", f"### {GROUPS[action.dest]}", *head]
-        yield row(action, knobs.get(action.dest))
+    actions = {action.dest: action for action in made._actions if action.dest != "help"}
+    own = {knob.name: knob for knob in dataclasses.fields(command.Options)}
+    if name == "train":
+        for place in PLACES:
+            yield from settings(place, actions)
+        yield from ["", "### Where it lives and how it speaks"]
+        actions = {dest: action for dest, action in actions.items() if dest in own}
+    yield from table(
+        ("option", "default", "meaning"), [row(action, own.get(dest)) for dest, action in actions.items()]
+    )
 
 
-def row(action: argparse.Action, knob: dataclasses.Field | None) -> str:
+def settings(place: str, actions: dict[str, argparse.Action]) -> Iterator[str]:
+    """A place of a run's settings: what chooses its part, the parts, and the options that they have."""
+    spec, parts = PLACES[place], every_part(place)
+    yield from ["", f"### {spec.title[0].upper()}{spec.title[1:]}"]
+    if not spec.always:
+        yield from ["", f"For `--method {', '.join(m.name for m in every_part('method') if place in m.brings)}`."]
+    if spec.flag:
+        yield from ["", f"{written(actions[spec.flag])}, by default `{spec.default}`: {escaped(spec.help)}."]
+        yield from table((flag_name(spec.flag), ""), [(chosen_by(cls), sentence(cls)) for cls in parts])
+    found = knobs_of(parts)
+    rows = [row(actions[name], knob) for name, (knob, _) in found.items()]
+    if len(parts) == 1:
+        yield from table(("option", "default", "meaning"), rows)
+    elif rows:
+        of = ["all" if len(having) == len(parts) else quoted(having) for _, having in found.values()]
+        rows = [(option, owners, *rest) for (option, *rest), owners in zip(rows, of)]
+        yield from table(("option", "of", "default", "meaning"), rows)
+
+
+def chosen_by(cls: type) -> str:
+    """The word that chooses a part."""
+    return "a path" if cls.name == PLACES[cls.place].other else f"`{cls.name}`"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table in Markdown."""
+    yield from ["", line(head), "|" + "---|" * len(head), *map(line, rows)]
+
+
+def line(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
+    return f"| {' | '.join(cells)} |"
+
+
+def row(action: argparse.Action, knob: dataclasses.Field | None) -> tuple[str, str, str]:
     """An option: how it is written, what it is by default, what it means and may be."""
     if knob is None:
-        return f"| {written(action)} | | {escaped(action.help or '')} |"
+        return written(action), "", escaped(action.help or "")
     words = escaped(knob.metadata["help"]) + (f" ({what})" if (what := values(knob)) else "")
-    return f"| {written(action)} | {default(knob)} | {words} |"
+    return written(action), default(knob), words
 
 
 def written(action: argparse.Action) -> str:
@@ -93,9 +121,19 @@ BOUNDS = {"least": "at least", "above": "above", "most": "at most", "below": "be
 def values(knob: dataclasses.Field) -> str:
     """The choices, or the bounds; one so high that it says nothing is left out."""
     if choices := knob.metadata.get("choices"):
-        return ", ".join(f"`{one}`" for one in choices)
+        return quoted(choices)
     bounds = {name: knob.metadata[name] for name in BOUNDS if name in knob.metadata}
     return ", ".join(f"{BOUNDS[name]} {bound:,.12g}" for name, bound in bounds.items() if bound < MOST)
+
+
+def quoted(words: Iterable[str]) -> str:
+    """`a`, `b`, `c`."""
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def sentence(thing) -> str:
+    """The first paragraph of a docstring, on one line."""
+    return escaped(" ".join(thing.__doc__.split("\n\n")[0].split()))
 
 
 def escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What every command shares: how it meets its ranks, speaks, fails and ends."""
+"""What every command shares: how it meets its processes, speaks, fails and ends."""
 
 import os
 import signal
@@ -21,24 +21,26 @@ def main(body: Callable, flags: Callable, argv: Sequence[str] | None, transport=
 
 
 def run(body: Callable, argv: Sequence[str], transport=None) -> int:
-    """body(argv, transport) on every rank; returns the exit code. No rank is ever left waiting for another.
+    """body(argv, transport) on every process; returns the exit code. No process is ever left waiting for another.
 
-    Ends in one of two ways. Agreed: all ranks raise the same MinilteError, rank 0 prints it, all leave. Abort:
-    something happened on one rank only; it prints its line and ends the job.
+    Ends in one of two ways. Agreed: all processes raise the same MinilteError, process 0 prints it, all leave.
+    Abort: something happened on one process only; it prints its line and ends the job. What others run into then is
+    not said.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)  # until a run has something to save
     try:
         transport = transport or connect()
-    except MinilteError as error:  # before the ranks can meet, each finds the same
+    except MinilteError as error:  # before the processes can meet, each finds the same
         return complain(error, argv) if first_of_job() else exit_code(error)
     if "--debug" not in argv:  # the end of a run that overflows is one line, not NumPy's dozen before it
         warnings.filterwarnings("ignore", category=RuntimeWarning)
     try:
         code = body(argv, transport)
-    except BaseException as error:  # SystemExit too: a rank that leaves early would hang the others for ever
+    except BaseException as error:  # SystemExit too: a process that leaves early would hang the others for ever
         agreed = transport.size == 1 or getattr(error, "agreed", False)
-        code = complain(error, argv, transport.rank) if transport.rank == 0 or not agreed else exit_code(error)
+        speaks = transport.process == 0 if agreed else transport.may_speak()
+        code = complain(error, argv, transport.process) if speaks else exit_code(error)
         if not agreed:
             transport.abort(code)
     transport.leave(code)
@@ -63,7 +65,7 @@ def exit_code(error: BaseException) -> int:
     return 130 if isinstance(error, KeyboardInterrupt) else 70
 
 
-def complain(error: BaseException, argv: Sequence[str], rank: int = 0) -> int:
+def complain(error: BaseException, argv: Sequence[str], process: int = 0) -> int:
     """Write the one line of an error, with the traceback before it for --debug; returns its exit code."""
     if "--debug" in argv:
         traceback.print_exception(error)
@@ -72,9 +74,9 @@ def complain(error: BaseException, argv: Sequence[str], rank: int = 0) -> int:
     elif isinstance(error, KeyboardInterrupt):
         line = "interrupted before the first step"
     elif isinstance(error, SystemExit):
-        line = f"rank {rank}: left early by sys.exit({error.code!r}); the run ends here, go on with --resume"
+        line = f"process {process}: left early by sys.exit({error.code!r}); the run ends here, go on with --resume"
     else:
-        line = f"rank {rank}: {type(error).__name__}: {error}; --debug shows where"
+        line = f"process {process}: {type(error).__name__}: {error}; --debug shows where"
     print("minilte: error:", " ".join(line.split()), file=sys.stderr, flush=True)
     return exit_code(error)
 
@@ -88,7 +90,7 @@ def say(line: str) -> None:
 
 
 def first_of_job() -> bool:
-    """Is this process rank 0, as far as a launcher says? For --help, which must not touch MPI."""
+    """Is this the first process, as far as a launcher says? For --help, which must not touch MPI."""
     told = (os.environ[name] for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if name in os.environ)
     return next(told, "0") == "0"
 

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minilte.commands import shared as command
 from minilte.comm.solo import Solo
+from minilte.commands import shared as command
 from minilte.commands.shared import say
 from minilte.core.errors import BadInput
+from minilte.settings.config import nearest
+from minilte.settings.flags import parse, parser
 from minilte.settings.knob import check_fields, knob
-from minilte.settings.flags import nearest, parse, parser
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Options:
 
     law: tuple[str, ...] = knob((), "names of laws, as L1,L3; default all")
     examples: int = knob(20, "random cases for each law", least=1)
-    ranks: int = knob(0, "also try the laws about ranks on a real MPI job of so many", least=0)
+    processes: int = knob(0, "also try law L20 on a real MPI job of so many processes", least=0)
     seed: int = knob(0, "of the search", least=0)
     json: bool = knob(False, "write JSON on stdout and nothing else")
     debug: bool = knob(False, "show tracebacks")
@@ -29,7 +30,7 @@ class Options:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 if all laws hold, 1 if one falls, 2 for bad input."""
+    """Run the command; returns 0 if all laws hold, 1 if any falls, 2 for bad input."""
     return command.main(verify, flags, argv, Solo())
 
 
@@ -64,13 +65,13 @@ def verdicts_of(options: Options):
     from minilte.run.machine import one_blas_thread
 
     chosen = [named(name, LAWS) for name in options.law] or list(LAWS.values())
-    pool = Pool(options.ranks) if options.ranks else None
+    pool = Pool(options.processes) if options.processes else None
     try:
         chosen += [mpi_law(pool)] if pool else []
         with one_blas_thread(), tqdm(chosen, unit="law", disable=not sys.stderr.isatty() or options.json) as bar:
-            for one in bar:
-                bar.set_postfix_str(one.name)
-                yield try_law(one, options.examples, options.seed)
+            for law in bar:
+                bar.set_postfix_str(law.name)
+                yield try_law(law, options.examples, options.seed)
     finally:
         if pool:
             pool.close()
@@ -78,7 +79,7 @@ def verdicts_of(options: Options):
 
 def named(name: str, laws: dict):
     """The law of a name, in capitals or not. Raises BadInput."""
-    found = {one.lower(): law for one, law in laws.items()}.get(name.lower())
+    found = {known.lower(): law for known, law in laws.items()}.get(name.lower())
     if found is None:
         raise BadInput(f"law: no law is called {name!r:.60}{nearest(name, laws)}; there are {', '.join(laws)}")
     return found
@@ -93,13 +94,14 @@ def as_json(verdict) -> dict:
 def report(verdicts):
     """The table, and for every law that fell the smallest counterexample as code to paste."""
     yield f"{'law':16}{'tried':>6}  {'worst error':>11}  {'tolerance':>9}  verdict  statement"
-    for one in verdicts:
-        verdict = "holds" if one.holds else "FALLS"
-        yield f"{one.name:16}{one.examples:6}  {one.worst_error:11.1e}  {one.tolerance:9.0e}  {verdict:7}  {one.statement}"
-    for one in verdicts:
-        if not one.holds:
-            yield f"\n{one.name} falls{': ' + one.trouble if one.trouble else ''}; its smallest counterexample:\n{one.counterexample}"
-    held = sum(one.holds for one in verdicts)
+    for v in verdicts:
+        word = "holds" if v.holds else "FALLS"
+        yield f"{v.name:16}{v.examples:6}  {v.worst_error:11.1e}  {v.tolerance:9.0e}  {word:7}  {v.statement}"
+    for v in verdicts:
+        if not v.holds:
+            trouble = f": {v.trouble}" if v.trouble else ""
+            yield f"\n{v.name} falls{trouble}; its smallest counterexample:\n{v.counterexample}"
+    held = sum(v.holds for v in verdicts)
     yield f"{held} of {len(verdicts)} laws hold"
 
 

@@ -5,6 +5,7 @@ class MinilteError(Exception):
     """An error whose message is one clear line: what, where, expected, got, remedy."""
 
     code = 70
+    agreed = False  # does every process of the job raise it? Then all leave with one line, else one ends the job
 
 
 class BadInput(MinilteError):
@@ -19,14 +20,14 @@ class DiskTrouble(MinilteError):
     code = 74
 
 
-class RankLost(MinilteError):
-    """A rank is silent or missing."""
+class ProcessLost(MinilteError):
+    """A process is silent or missing."""
 
     code = 75
 
 
-class RanksDisagree(MinilteError):
-    """Two ranks hold different ideas of the same run."""
+class ProcessesDisagree(MinilteError):
+    """Two processes hold different ideas of the same run."""
 
     code = 76
 

@@ -43,57 +43,41 @@ def gradient_error(
     errors = [0.0]
     for i in set(range(len(args))) - set(frozen):
         given = dict(tree.named(grads[i]))
-        for path in (path for path, leaf in tree.named(args[i]) if is_float(leaf)):
-            g_true = derive(f, args, i, path, dy)
-            g = given.get(path, np.full_like(g_true, np.nan))
-            scale = np.maximum(np.maximum(abs(g), abs(g_true)), FLOOR)
-            errors += [float(np.max(abs(g - g_true) / scale, initial=0.0))]
+        for path, leaf in tree.named(args[i]):
+            if is_float(leaf):
+                g_true = np.array([derive(f, args, i, path, place, dy) for place in np.ndindex(leaf.shape)])
+                g = np.asarray(given.get(path, np.full(leaf.shape, np.nan))).reshape(-1)
+                scale = np.maximum(np.maximum(abs(g), abs(g_true)), FLOOR)
+                errors.append(float(np.max(abs(g - g_true) / scale, initial=0.0)))
     return max(float("inf") if np.isnan(error) else error for error in errors)
 
 
-def central(f: Callable, args: tuple, i: int, path: str, dy: Array) -> Array:
-    """d sum(dy * y) / d(one array) by the five-point rule (8 f(h) - 8 f(-h) - f(2h) + f(-2h)) / 12 h."""
-
-    def slope(leaf, place):
-        def at(step):
-            moved = leaf.copy()
-            moved[place] += step * CENTRAL
-            return f(*with_leaf(args, i, path, moved))[0]
-
-        # outputs first, their sum last: rounding of outputs that do not move cancels exactly
-        return np.sum(dy * (8 * (at(1) - at(-1)) - (at(2) - at(-2)))) / (12 * CENTRAL)
-
-    return over_places(args, i, path, slope)
+def central(f: Callable, args: tuple, i: int, path: str, place: tuple, dy: Array) -> float:
+    """d sum(dy * y) / d(one number) by the five-point rule (8 f(h) - 8 f(-h) - f(2h) + f(-2h)) / 12 h."""
+    at = lambda steps: f(*moved(args, i, path, place, steps * CENTRAL))[0]  # noqa: E731
+    # outputs first, their sum last: rounding of outputs that do not move cancels exactly
+    return np.sum(dy * (8 * (at(1) - at(-1)) - (at(2) - at(-2)))) / (12 * CENTRAL)
 
 
-def complex_step(f: Callable, args: tuple, i: int, path: str, dy: Array) -> Array:
-    """d sum(dy * y) / d(one array) as Im f(x + ih) / h."""
+def complex_step(f: Callable, args: tuple, i: int, path: str, place: tuple, dy: Array) -> float:
+    """d sum(dy * y) / d(one number) as Im f(x + ih) / h."""
     args = tree.map(lambda leaf: leaf.astype(complex) if is_float(leaf) else leaf, args)
-
-    def slope(leaf, place):
-        moved = leaf.copy()
-        moved[place] += 1j * COMPLEX
-        return np.sum(dy * np.imag(f(*with_leaf(args, i, path, moved))[0])) / COMPLEX
-
-    return over_places(args, i, path, slope)
+    return np.sum(dy * np.imag(f(*moved(args, i, path, place, 1j * COMPLEX))[0])) / COMPLEX
 
 
 def is_float(leaf) -> bool:
     """Is it an array of floating-point numbers?"""
-    return isinstance(leaf, np.ndarray) and np.issubdtype(leaf.dtype, np.floating)
+    return isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f"
 
 
-def over_places(args: tuple, i: int, path: str, slope: Callable) -> Array:
-    """slope(leaf, place) at every place of the array that stands at `path` of argument i."""
-    leaf = dict(tree.named(args[i]))[path]
-    out = np.empty(leaf.shape)
-    for place in np.ndindex(leaf.shape):
-        out[place] = slope(leaf, place)
-    return out
-
-
-def with_leaf(args: tuple, i: int, path: str, new: Array) -> tuple:
-    """The arguments with one array of one of them exchanged."""
+def moved(args: tuple, i: int, path: str, place: tuple, step: complex) -> tuple:
+    """The arguments with a step added to one number of the array at `path` of argument i."""
     paths = iter([name for name, _ in tree.named(args[i])])
-    changed = tree.map(lambda leaf: new if next(paths) == path else leaf, args[i])
-    return (*args[:i], changed, *args[i + 1 :])
+
+    def add(leaf):
+        if next(paths) == path:
+            leaf = leaf.copy()
+            leaf[place] += step
+        return leaf
+
+    return (*args[:i], tree.map(add, args[i]), *args[i + 1 :])

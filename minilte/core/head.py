@@ -1,11 +1,9 @@
 """A head inside LTE: what it sees of the main weights, what it trains, and its T local steps."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 from minilte.core import networks, optim, tree
-from minilte.core.types import Adapted, Adapter, Adapters, Head, Linear, Main, Task, Tree, Weights
+from minilte.core.types import Adapted, Adapters, Linear, Task, Tree, Weights
 
 
 def replica_of(weights: Weights, adapted) -> Weights:
@@ -21,19 +19,18 @@ def overlay(weights: Weights, replica: Weights) -> Weights:
     return layers
 
 
-def seen(weights: Weights, head: Head, scales: dict[str, float]) -> dict:
-    """The network's parameters as the head computes with them: W - s V + s B A, and its own replicas.
+def seen(weights: Weights, now: Adapters, replica: Weights, then: Adapters | None, scales: dict[str, float]) -> dict:
+    """The network's parameters as a head computes with them: W - s V + s B A, and its own replicas.
 
     At full scale s, not s / N: the 1/N of MHLoRA is in the merge (section 3.3).
     """
-    layers = overlay(weights, head.replica)
-    for name, now in head.now.items():
-        then = None if head.then is None else head.then[name]
-        layers[name] = Adapted(*layers[name], scales[name], now, then)
+    layers = overlay(weights, replica)
+    for name, pair in now.items():
+        layers[name] = Adapted(*layers[name], scales[name], pair, None if then is None else then[name])
     return layers
 
 
-def trained_grads(grads: dict, trained: tuple) -> tuple:
+def trained_grads(grads: dict, trained: tuple[Adapters, Weights]) -> tuple[Adapters, Weights]:
     """The gradient of (now, replica) out of the gradients of all layers; what is not trained is left out."""
     now, replica = trained
     mine = {name: grads[name].now for name in now}
@@ -41,48 +38,22 @@ def trained_grads(grads: dict, trained: tuple) -> tuple:
     return tree.map(lambda _, grad: grad, trained, (mine, rest))
 
 
-def local_steps(
-    task: Task, scales: dict[str, float], share: float, main: Main, head: Head, start: int, stop: int
-) -> Head:
-    """Steps start … stop-1 of one head on its own batches, with its own optimizer; the main weights stay.
+def descend(
+    task: Task, see: Callable[[Tree], dict], pick: Callable[[dict, Tree], Tree], trained: Tree, opt: Tree,
+    n: int, start: int, stop: int, factor: float = 1.0,
+) -> tuple[Tree, Tree, float]:  # fmt: skip
+    """Steps start … stop-1 of head n on its own batches: (trained, optimizer state, mean loss) after them.
 
-    `share` scales the gradient: 1 for the mean over the head's own shard, b_n / b for its part of the whole batch's
-    mean, as the authors' code has it. Adam hides the factor, SGD does not.
+    see(trained) are the network's parameters, pick(grads, trained) the gradient of what is trained. `factor` scales
+    the gradient: 1 for the mean over the head's own shard, b_n / b for its part of the whole batch's mean, as the
+    authors' code has it. Adam hides the factor, SGD does not.
     """
-    (now, replica, opt), losses = (head.now, head.replica, head.opt), []
+    losses = []
     for step in range(start, stop):
-        x, y = task.batch(head.index, step)
-        params = seen(main.weights, head._replace(now=now, replica=replica), scales)
-        loss, grads = networks.loss_and_grads(task.net, params, x, y, share)
-        grads = optim.clip(trained_grads(grads, (now, replica)), task.clip)
-        mine = step > start  # from the second step on, the arrays are this loop's own
-        (now, replica), opt = task.optimizer.update((now, replica), grads, opt, task.rate(step), mine=mine)
+        loss, grads = networks.loss_and_grads(task.net, see(trained), *task.batch(n, step), factor)
+        grads = optim.clip(pick(grads, trained), task.clip)
+        # from the second step on, the arrays are this loop's own and their memory may be used again
+        update = task.optimizer.in_place if step > start and task.optimizer.in_place else task.optimizer.update
+        trained, opt = update(trained, grads, opt, task.rate(step))
         losses.append(loss)
-    return head._replace(now=now, replica=replica, opt=opt, loss=sum(losses) / len(losses))
-
-
-def each_alone(
-    task: Task, scales, shares, main: Main, heads: Sequence[Head], start: int, stop: int, each: Callable = map
-) -> list[Head]:
-    """`local_steps` of every head that lives here; `each` maps over them, on several threads where there are some."""
-
-    def alone(head):
-        return local_steps(task, scales[head.index], shares[head.index], main, head, start, stop)
-
-    return list(each(alone, heads))
-
-
-def reset(task: Task, head: Head, how: str, fresh: Tree, optimizer: bool, sent: Adapters | None = None) -> Head:
-    """What a head does after a merge (section 3.4).
-
-    "none": V <- B A, all else stays. "b": B <- 0, V <- 0, A stays. "ab": A is redrawn too (`fresh`). `optimizer` also
-    forgets the optimizer state. `sent` are the factors as the others got them, where that was rounded.
-    """
-    if how == "none":
-        now, then = head.now, sent or head.now
-    else:
-        A_from = fresh if how == "ab" else head.now
-        now = {name: Adapter(A_from[name].A, np.zeros_like(pair.B)) for name, pair in head.now.items()}
-        then = None
-    opt = task.optimizer.init((now, head.replica)) if optimizer else head.opt
-    return head._replace(now=now, then=then, opt=opt)
+    return trained, opt, sum(losses) / len(losses)

@@ -1,16 +1,11 @@
-"""Layers by hand: `f` returns (y, cache), `f_back(dy, cache)` stands right below and returns the gradients in
-argument order. Rows are samples; any leading axes are allowed, so (b, tokens, n) works like (b, n).
-
-`wrt_x=False` leaves out dx, which the first layer of a network has no use for.
+"""Layers with weights, by hand: `f` returns (y, cache), `f_back(dy, cache)` stands right below and returns the gradients in
+argument order. Rows are samples; any leading axes are allowed, so (b, tokens, n) works like (b, n). `wrt_x=False`
+leaves out dx, which the first layer of a network has no use for.
 """
-
-import math
 
 import numpy as np
 
 from minilte.core.types import Adapter, Array
-
-# ---------------------------------------------------------------------------------------------- layers with weights
 
 
 def rows(x: Array) -> Array:
@@ -110,121 +105,3 @@ def layer_norm_back(dy: Array, cache, wrt_x: bool = True):
     along = np.mean(dz * z, axis=-1, keepdims=True)
     dx = (dz - mean - z * along) * scale if wrt_x else None
     return dx, dg, dc
-
-
-# --------------------------------------------------------------------------------------------------- activations
-
-
-def relu(x: Array):
-    """y = max(x, 0).    (b,n)->(b,n)"""
-    return np.maximum(x, 0), x > 0
-
-
-def relu_back(dy: Array, positive: Array):
-    """dx."""
-    return dy * positive
-
-
-def tanh(x: Array):
-    """y = tanh x.    (b,n)->(b,n)"""
-    y = np.tanh(x)
-    return y, y
-
-
-def tanh_back(dy: Array, y: Array):
-    """dx, from tanh' = 1 - tanh^2."""
-    return dy * (1 - y * y)
-
-
-def gelu(x: Array):
-    """y = x Phi(x), Phi the standard normal distribution function (Hendrycks & Gimpel 2016).    (b,n)->(b,n)"""
-    from scipy.special import erf  # imported where used: it costs more than numpy itself
-
-    phi = (1 + erf(x * math.sqrt(0.5))) / 2
-    return x * phi, (x, phi)
-
-
-def gelu_back(dy: Array, cache):
-    """dx, from Phi' = exp(-x^2/2) / sqrt(2 pi)."""
-    x, phi = cache
-    # forward: y = x Phi(x)
-    return dy * (phi + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi))
-
-
-GELU_SLOPE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
-
-
-def gelu_tanh(x: Array):
-    """y = x/2 (1 + tanh(a (x + k x^3))), a = sqrt(2/pi), k = 0.044715: the tanh form of gelu.    (b,n)->(b,n)"""
-    t = np.tanh(GELU_SLOPE * (x + GELU_CUBE * x * x * x))
-    return x * (1 + t) / 2, (x, t)
-
-
-def gelu_tanh_back(dy: Array, cache):
-    """dx."""
-    x, t = cache
-    # forward: t = tanh(a (x + k x^3)), y = x (1 + t) / 2
-    dt = (1 - t * t) * GELU_SLOPE * (1 + 3 * GELU_CUBE * x * x)
-    return dy * ((1 + t) + x * dt) / 2
-
-
-def identity(x: Array):
-    """y = x: the activation of a deep linear network.    (b,n)->(b,n)"""
-    return x, None
-
-
-def identity_back(dy: Array, _):
-    """dx."""
-    return dy
-
-
-ACTIVATIONS = {
-    "relu": (relu, relu_back),
-    "gelu": (gelu, gelu_back),
-    "gelu-tanh": (gelu_tanh, gelu_tanh_back),
-    "tanh": (tanh, tanh_back),
-    "identity": (identity, identity_back),
-}
-
-# -------------------------------------------------------------------------------------------------------- losses
-
-
-def cross_entropy(z: Array, labels: Array, smoothing: float = 0.0):
-    """Mean over samples of -sum_k t_k log softmax(z)_k, t = (1 - smoothing) onehot(label) + smoothing / K.
-
-    Shapes: (b,k),(b)->(). Labels are integers 0 … K-1.
-    """
-    shape = z.shape
-    z, labels = rows(z), labels.reshape(-1)
-    shifted = z - z.real.max(axis=-1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    picked = log_p[np.arange(len(labels)), labels]
-    loss = -((1 - smoothing) * picked + smoothing * log_p.mean(axis=-1)).mean()
-    return loss, (log_p, labels, smoothing, shape)
-
-
-def cross_entropy_back(dloss: float, cache):
-    """dz, from d(-log p)/dz = p - t."""
-    log_p, labels, smoothing, shape = cache
-    b, k = log_p.shape
-    dz = np.exp(log_p)
-    # forward: t = (1 - smoothing) onehot + smoothing / K
-    dz -= smoothing / k
-    dz[np.arange(b), labels] -= 1 - smoothing
-    dz *= dloss / b
-    return dz.reshape(shape)
-
-
-def squared_error(y: Array, target: Array):
-    """Mean over samples of |y - target|^2, summed over outputs.    (b,m),(b,m)->()
-
-    The sum over outputs (not their mean) is what the floor of law L6 is stated in.
-    """
-    e = y - target
-    return (e * e).sum(axis=-1).mean(), e
-
-
-def squared_error_back(dloss: float, e: Array):
-    """dy."""
-    # forward: loss = sum e^2 / b
-    return e * (2 * dloss / (e.size // e.shape[-1]))

@@ -1,7 +1,4 @@
-"""Adapter algebra: what a low-rank pair stands for, how pairs add up, how they start.
-
-`change` (the difference of two adapters as one of rank 2r) lives in `layers`, beside the layer that needs it.
-"""
+"""Adapter algebra: what a low-rank pair stands for, how pairs add up, how they start."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -29,43 +26,39 @@ def stack(adapters: Sequence[Adapter], scales: Sequence[float]) -> Adapter:
     return Adapter(A, B)
 
 
-def stack_back(grad: Adapter, adapters: Sequence[Adapter], scales: Sequence[float]) -> tuple[Adapter, ...]:
-    """The gradient of each adapter from the gradient of their stack: dA_n is its rows, dB_n is s_n times its columns."""
-    ends = np.cumsum([len(adapter.A) for adapter in adapters])[:-1]
-    pieces = zip(scales, np.split(grad.A, ends), np.split(grad.B, ends, axis=1), strict=True)
-    return tuple(Adapter(dA, s * dB) for s, dA, dB in pieces)
+ROWS = 256  # of a block of the product; fixed, so that the bits do not depend on who computes which block
 
 
-# --------------------------------------------------------------------------------------------- ranks and scales
+def plus_products(W: Array, pairs: Sequence[Adapter], scales: Sequence[float], each: Callable = map) -> Array:
+    """W + sum_n s_n B_n A_n, as a new array, block of rows by block of rows; `each` maps over the blocks.
 
+    Shapes: (m,n),((r_n,n),(m,r_n)),()->(m,n). A block is one product, of its rows of the stacked factors (law L5).
+    """
+    new, A = np.empty_like(W), np.concatenate([pair.A for pair in pairs])
 
-def layer_rank(asked: int, W: Array) -> int:
-    """r = min(rank, m, n): a pair of higher rank than its matrix would be redundant."""
-    return min(asked, *W.shape)
+    def block(start):
+        rows = slice(start, start + ROWS)
+        B = np.concatenate([s * pair.B[rows] for s, pair in zip(scales, pairs, strict=True)], axis=1)
+        np.matmul(B, A, out=new[rows])
+        new[rows] += W[rows]
+
+    list(each(block, range(0, len(W), ROWS)))
+    return new
 
 
 def adapter_shapes(asked: int, W: Array) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The shapes of A and B for a rank asked for.    ->(r,n),(m,r)"""
-    (m, n), r = W.shape, layer_rank(asked, W)
+    """The shapes of A and B for a rank asked for; r = min(rank, m, n), more would be redundant.    ->(r,n),(m,r)"""
+    (m, n), r = W.shape, min(asked, *W.shape)
     return (r, n), (m, r)
 
 
-LARGEST_SCALE = 1e6  # of an adapter; the paper's largest alpha at rank 1 is 8192
-
-
 def scale(alpha: float, rank: int, scaling: str = "rank") -> float:
-    """s = alpha / r, or alpha / sqrt(r), r the rank asked for. Raises BadInput for one above `LARGEST_SCALE`.
+    """s = alpha / r, or alpha / sqrt(r), r the rank asked for.
 
     >>> scale(4096.0, 64), scale(4096.0, 64, "sqrt-rank")
     (64.0, 512.0)
     """
-    s = alpha / {"rank": rank, "sqrt-rank": math.sqrt(rank)}[scaling]
-    if not s <= LARGEST_SCALE:
-        raise BadInput(f"alpha: expected alpha / {scaling} of at most {LARGEST_SCALE:g}, got {s:g}")
-    return s
-
-
-# --------------------------------------------------------------------------------------------- initialisation
+    return alpha / {"rank": rank, "sqrt-rank": math.sqrt(rank)}[scaling]
 
 
 def semi_orthogonal(rng: np.random.Generator, r: int, n: int) -> Array:
@@ -74,19 +67,14 @@ def semi_orthogonal(rng: np.random.Generator, r: int, n: int) -> Array:
     return np.ascontiguousarray((q * np.sign(np.diag(upper))).T)
 
 
-def uniform(rng: np.random.Generator, r: int, n: int, bound: float) -> Array:
-    """Entries uniform in (-bound, bound).    ->(r,n)"""
-    return rng.uniform(-bound, bound, (r, n))
-
-
 INITS = {
     # semi-orthogonal times sqrt(d_out / d_in) of A itself (the paper, after Bernstein et al.)
     "bernstein": lambda rng, r, n: semi_orthogonal(rng, r, n) * math.sqrt(r / n),
     # the authors' code has the ratio the other way round: an alpha for one init does not carry over to the other
     "official": lambda rng, r, n: semi_orthogonal(rng, r, n) * math.sqrt(n / r),
     # as LoRA's own code, with a = sqrt 5: the bound is 1 / sqrt n
-    "kaiming": lambda rng, r, n: uniform(rng, r, n, math.sqrt(6 / n) / math.sqrt(1 + 5)),
-    "xavier": lambda rng, r, n: uniform(rng, r, n, math.sqrt(6 / (n + r))),
+    "kaiming": lambda rng, r, n: rng.uniform(-(b := math.sqrt(6 / n) / math.sqrt(1 + 5)), b, (r, n)),
+    "xavier": lambda rng, r, n: rng.uniform(-(b := math.sqrt(6 / (n + r))), b, (r, n)),
     "gaussian": lambda rng, r, n: rng.standard_normal((r, n)) / math.sqrt(n),
 }
 

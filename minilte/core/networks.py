@@ -1,8 +1,8 @@
-"""Networks as chains of the pairs in `layers`: linear, deep linear, MLP.
+"""Networks: chains of layers with weights, pairs without, and residuals around chains.
 
-A network is a chain of names. A name that is a key of the parameters is a layer with weights, and the type of its
-parameters says which pair computes it; any other name is an activation. The same chain therefore runs dense
-(`Linear`), through a head's eyes (`Adapted`), or with whatever pair a later type brings.
+A step of a chain is the name of a layer, and the type of its parameters says which pair computes it; or a `Pair`; or
+a `Residual`. The same chain therefore runs dense (`Linear`), through a head's eyes (`Adapted`), or with whatever pair
+a later type brings. Shapes and gains of the layers travel with the network.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilte.core import layers
+from minilte.core.pairs import ACTIVATIONS, LOSSES, Pair
 from minilte.core.random import stream
 from minilte.core.types import Adapted, Array, Linear, Norm, Weights
 
@@ -22,112 +23,137 @@ PAIRS = {
 }
 
 
-class Network(NamedTuple):
-    """A chain of layer and activation names, and the loss that ends it."""
+class Residual(NamedTuple):
+    """y = x + chain(x)."""
 
-    chain: tuple[str, ...]
+    chain: tuple
+
+
+class Dense(NamedTuple):
+    """The shape of a linear layer: W ~ N(0, gain / n) at the start (He et al. 2015), c = 0."""
+
+    m: int
+    n: int
+    gain: float = 1.0  # 2 before a relu, a gelu or a norm
+    bias: bool = True
+
+
+class Affine(NamedTuple):
+    """The shape of a layer norm's gain, 1 at the start, and shift, 0."""
+
+    n: int
+
+
+class Network(NamedTuple):
+    """A chain, the shapes of its layers in their order, and the loss that ends it."""
+
+    chain: tuple[str | Pair | Residual, ...]
+    layers: dict[str, Dense | Affine]
     loss: str = "cross-entropy"  # or "squared-error"
     smoothing: float = 0.0  # of the labels
 
 
-def mlp(widths: Sequence[int], activation: str = "relu", norm: bool = False, **loss) -> Network:
+GAINS = {"relu": 2.0, "gelu": 2.0, "gelu-tanh": 2.0}  # of other activations 1
+
+
+def mlp(widths: Sequence[int], activation: str = "relu", norm: bool = False, bias: bool = True, **loss) -> Network:
     """layer1, activation, layer2, … layerL; with `norm`, a layer norm before each activation.
 
     `widths` counts inputs and outputs: [n, m] is one linear layer; activation "identity" makes it deep linear.
     """
-    depth, chain = len(widths) - 1, []
-    for i in range(1, depth + 1):
-        hidden = [f"norm{i}"] * norm + [activation]
-        chain += [f"layer{i}"] + hidden * (i < depth)
-    return Network(tuple(chain), **loss)
+    depth, chain, shapes = len(widths) - 1, [], {}
+    for i, (n, m) in enumerate(zip(widths, widths[1:]), 1):
+        last = i == depth
+        shapes[f"layer{i}"] = Dense(m, n, 1.0 if last else 2.0 if norm else GAINS.get(activation, 1.0), bias)
+        chain.append(f"layer{i}")
+        if norm and not last:
+            shapes[f"norm{i}"] = Affine(m)
+            chain.append(f"norm{i}")
+        chain += [] if last or activation == "identity" else [ACTIVATIONS[activation]]
+    return Network(tuple(chain), shapes, **loss)
 
 
-GAINS = {"relu": 2.0, "gelu": 2.0, "gelu-tanh": 2.0, "tanh": 1.0, "identity": 1.0}
-
-
-def init_weights(net: Network, widths: Sequence[int], seed: int, dtype="float32", bias: bool = True) -> Weights:
-    """Main weights W ~ N(0, gain / n), gain 2 before a relu, a gelu or a norm (He et al. 2015), else 1; biases zero."""
-    rng, weights = stream(seed, "weights"), blank_weights(net, widths, dtype, bias)
-    for name, following in zip(net.chain, [*net.chain[1:], "identity"]):
-        if isinstance(layer := weights.get(name), Linear):
-            gain = 2.0 if "norm" in following else GAINS[following]
-            W = rng.standard_normal(layer.W.shape) * math.sqrt(gain / layer.W.shape[1])
-            weights[name] = layer._replace(W=W.astype(dtype))
+def init_weights(net: Network, seed: int, dtype="float32") -> Weights:
+    """The main weights at the start, drawn in the order of the network's layers, in float64 and then cast."""
+    rng, weights = stream(seed, "weights"), blank_weights(net, dtype)
+    for name, shape in net.layers.items():
+        if isinstance(shape, Dense):
+            W = rng.standard_normal((shape.m, shape.n)) * math.sqrt(shape.gain / shape.n)
+            weights[name] = weights[name]._replace(W=W.astype(dtype))
     return weights
 
 
-def blank_weights(net: Network, widths: Sequence[int], dtype="float32", bias: bool = True) -> Weights:
-    """The weights of a network before any W is drawn: matrices that take no memory, biases and norms as they start."""
-    weights, dense = {}, 0
-    for name in net.chain:
-        if name.startswith("layer"):
-            n, m = widths[dense : dense + 2]
-            dense += 1
-            W = np.broadcast_to(np.zeros((), dtype), (m, n))
-            weights[name] = Linear(W, np.zeros(m, dtype) if bias else None)
-        elif name.startswith("norm"):
-            weights[name] = Norm(np.ones(widths[dense], dtype), np.zeros(widths[dense], dtype))
-    return weights
+def blank_weights(net: Network, dtype="float32") -> Weights:
+    """The weights before any W is drawn: matrices that take no memory, biases and norms as they start."""
+
+    def blank(shape):
+        if isinstance(shape, Affine):
+            return Norm(np.ones(shape.n, dtype), np.zeros(shape.n, dtype))
+        W = np.broadcast_to(np.zeros((), dtype), (shape.m, shape.n))
+        return Linear(W, np.zeros(shape.m, dtype) if shape.bias else None)
+
+    return {name: blank(shape) for name, shape in net.layers.items()}
 
 
-def forward(net: Network, params: dict, x: Array):
-    """Outputs of the network and what its backward needs.    params,(b,n)->(b,m)"""
+def forward(net: Network | Residual, params: dict, x: Array):
+    """Outputs of the network and what its backward needs, a cache for each step.    params,(b,n)->(b,m)"""
     caches = []
-    for name in net.chain:
-        if name in params:
-            f, back = PAIRS[type(params[name])]
-            x, cache = f(x, *params[name])
+    for step in net.chain:
+        if isinstance(step, Residual):
+            y, cache = forward(step, params, x)
+            x = x + y
+        elif isinstance(step, Pair):
+            x, cache = step.f(x)
         else:
-            f, back = layers.ACTIVATIONS[name]
-            x, cache = f(x)
-        caches.append((name, back, cache))
+            f, _ = PAIRS[type(params[step])]
+            x, cache = f(x, *params[step])
+        caches.append(cache)
     return x, caches
 
 
-def backward(dy: Array, caches, params: dict) -> dict:
+def backward(dy: Array, caches, net: Network, params: dict) -> dict:
     """Gradients of all parameters, each of its parameters' type. dx of the input is never formed."""
-    grads = {}
-    for i, (name, back, cache) in reversed(list(enumerate(caches))):
-        if name in params:
-            dy, *rest = back(dy, cache, wrt_x=i > 0)
-            grads[name] = type(params[name])(*rest)
-        else:
-            dy = back(dy, cache)
+    grads: dict = {}
+    back_through(net, dy, caches, params, grads, wrt_x=False)
     return grads
 
 
-LOSSES = {
-    "cross-entropy": (layers.cross_entropy, layers.cross_entropy_back),
-    "squared-error": (layers.squared_error, layers.squared_error_back),
-}
+def back_through(net: Network | Residual, dy: Array, caches, params: dict, grads: dict, wrt_x: bool) -> Array | None:
+    """dx of a chain; the gradients of its layers go into `grads`, by name."""
+    for i, (step, cache) in reversed(list(enumerate(zip(net.chain, caches, strict=True)))):
+        needed = wrt_x or not all(isinstance(before, Pair) for before in net.chain[:i])  # the first layer needs no dx
+        if isinstance(step, Residual):
+            # forward: y = x + chain(x)
+            dx = back_through(step, dy, cache, params, grads, needed)
+            dy = dy + dx if needed else None
+        elif isinstance(step, Pair):
+            dy = step.f_back(dy, cache) if needed else None
+        else:
+            _, back = PAIRS[type(params[step])]
+            dy, *rest = back(dy, cache, wrt_x=needed)
+            grads[step] = type(params[step])(*rest)
+    return dy
 
 
-def loss_and_grads(net: Network, params: dict, x: Array, y: Array, share: float = 1.0) -> tuple[float, dict]:
-    """Mean loss of a batch, and `share` times its gradient.
+def loss_and_grads(net: Network, params: dict, x: Array, y: Array, factor: float = 1.0) -> tuple[float, dict]:
+    """Mean loss of a batch, and `factor` times its gradient.
 
-    share = 1 is the gradient of the batch's own mean; b_n / b makes it a head's part of the gradient of the whole
+    factor = 1 is the gradient of the batch's own mean; b_n / b makes it a head's part of the gradient of the whole
     batch's mean.
     """
     z, caches = forward(net, params, x)
-    loss, dz = loss_and_dz(net, z, y, share)
-    return loss, backward(dz, caches, params)
+    loss, dz = loss_and_dz(net, z, y, factor)
+    return loss, backward(dz, caches, net, params)
 
 
-def loss_and_dz(net: Network, z: Array, y: Array, share: float = 1.0) -> tuple[float, Array]:
-    """Mean loss of the network's outputs z, and `share` times its gradient by z."""
+def loss_and_dz(net: Network, z: Array, y: Array, factor: float = 1.0) -> tuple[float, Array]:
+    """Mean loss of the network's outputs z, and `factor` times its gradient by z."""
     f, back = LOSSES[net.loss]
-    smoothing = (net.smoothing,) if net.loss == "cross-entropy" else ()
+    smoothing = (net.smoothing,) if classifies(net) else ()
     loss, cache = f(z, y, *smoothing)
-    return float(loss), back(share, cache)
+    return float(loss), back(factor, cache)
 
 
-def evaluate(net: Network, params: dict, x: Array, y: Array, chunk: int = 4096) -> tuple[float, float | None]:
-    """Mean loss, and accuracy (None for a regression), over a whole set; in chunks of rows, so memory stays bounded."""
-    f, _ = LOSSES[net.loss]
-    loss, right = 0.0, 0
-    for start in range(0, len(x), chunk):
-        part = slice(start, start + chunk)
-        z, _ = forward(net, params, x[part])
-        loss += float(f(z, y[part])[0]) * len(x[part])
-        right += int((z.argmax(axis=-1) == y[part]).sum()) if net.loss == "cross-entropy" else 0
-    return loss / len(x), (right / len(x) if net.loss == "cross-entropy" else None)
+def classifies(net: Network) -> bool:
+    """Are the targets labels?"""
+    return net.loss == "cross-entropy"

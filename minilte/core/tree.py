@@ -56,8 +56,13 @@ def size(tree: Tree) -> int:
 
 
 def nbytes(tree: Tree) -> int:
-    """How many bytes its numbers take."""
-    return sum(leaf.nbytes for leaf in leaves(tree))
+    """How many bytes its numbers take, or would take: also of a template."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves(tree))
+
+
+def zeros(tree: Tree) -> Tree:
+    """A tree of zeros in the same shapes and dtypes."""
+    return map(np.zeros_like, tree)
 
 
 def blank(tree: Tree) -> Tree:

@@ -4,8 +4,8 @@ Letters are those of the paper: n inputs, m outputs, r rank, N heads, T local st
 The gradient of a value has the type of the value, with None where nothing is trained.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,11 +49,10 @@ Adapters = dict[str, Adapter]  # by the name of the layer that is adapted
 
 
 class Head(NamedTuple):
-    """One worker's own state. Nothing in it depends on the rank (process) that holds it."""
+    """One worker's own state. Nothing in it depends on the process that holds it."""
 
     index: int  # 0 … N-1
     now: Adapters
-    then: Adapters | None  # factors at the last merge; None: V = 0
     replica: Weights  # its own copy of what is trained but not adapted (biases, norms); None where not trained
     opt: Tree  # optimizer state over (now, replica)
     loss: float = float("nan")  # mean training loss over its last round
@@ -63,19 +62,15 @@ class Main(NamedTuple):
     """What all heads agree on after a merge."""
 
     weights: Weights
-    then: tuple[Adapters, ...] | None  # every head's factors at the last merge, in head order; None: V = 0
+    then: tuple[Adapters | None, ...] | None  # V_n, the factors of head n at the last merge; None: V = 0
     rule: Tree = None  # what the merge rule remembers
-    trust: Array | None = None  # (N,) how much of each head counted at the last merge; None: all of all
 
 
 class Sent(NamedTuple):
-    """What one head contributes to a merge. The names are those of the kinds of bytes that are counted."""
+    """What one head sends to a merge. The names are those of the kinds of bytes that are counted."""
 
     factors: Adapters
     replicas: Weights
-
-
-Batch = Callable[[int, int], tuple[Array, Array]]  # (head, step) -> x (b_n, n), y
 
 
 class Rule(NamedTuple):
@@ -87,37 +82,7 @@ class Rule(NamedTuple):
 
     init: Callable[[Weights], Tree]
     merge: Callable[..., tuple[Weights, Tree]]
-
-
-class Guard(NamedTuple):
-    """What is done about heads that are not sound."""
-
-    begin: Callable[[int], Array | None]  # N -> trust before the first merge
-    check: Callable[..., tuple[Sequence[Sent], Array | None]]  # (sent, main, scales, each) -> what counts, trust
-    recover: Callable[
-        ..., tuple[Head, Adapters]
-    ]  # (task, head, trust, factors as sent, fresh factors) -> head, its V
-
-
-class Merging(NamedTuple):
-    """What a topology needs to know of a method to merge."""
-
-    rule: Rule
-    scales: tuple[dict[str, float], ...]  # of each head: adapted layer -> s
-    w: Sequence[float]  # the heads' shares
-    like: Sequence[Sent]  # the shapes of what each head contributes
-    keep: bool  # are the factors remembered as V?
-    guard: Guard
-
-
-class Topology(NamedTuple):
-    """Who hears what at a merge, and so who merges."""
-
-    share: Callable[["Comm", Main, int], Tree]  # (comm, main, step) -> what this rank keeps of it
-    merge: Callable[..., tuple[Tree, list[float]]]  # (comm, main, heads, step, Merging) -> main, losses of all heads
-    whole: Callable[[Tree], Main]  # what rank 0 keeps -> main as it was before `share`
-    as_sent: Callable[[Adapters], Adapters]  # factors as the others get to know them
-    remembers: bool = True  # is every V_n in the main state?
+    bounded: bool = False  # is rank(W_t - W_0) <= sum_n r_n without resets (law L2)?
 
 
 class Task(NamedTuple):
@@ -125,56 +90,9 @@ class Task(NamedTuple):
 
     net: Any  # networks.Network
     weights: Weights  # the main weights at the start
-    batch: Batch
-    shares: tuple[float, ...]  # b_n / b, a head's part of the cumulative batch
+    batch: Callable[[int, int], tuple[Array, Array]]  # (head, step) -> x (b_n, n), y
+    shards: tuple[float, ...]  # b_n / b, the size of a head's shard of the cumulative batch
     optimizer: Any  # optim.Optimizer
     rate: Callable[[int], float]  # step -> learning rate
     clip: float | None = None  # largest norm of a gradient
-
-
-class Method(NamedTuple):
-    """A training method as a choice of parts; the loop in `minilte.core.lte` needs nothing else.
-
-    `main` and `head` are whatever the method makes of them: the loop only passes them on.
-    """
-
-    every: int  # T, the local steps of a round
-    begin: Callable[[], Tree]  # () -> main
-    enter: Callable[[int], Tree]  # index -> head
-    share: Callable[["Comm", Tree, int], Tree]  # (comm, main, step) -> what this rank keeps of main
-    local: Callable[
-        ..., list[Tree]
-    ]  # (main, heads, start, stop, each) -> the heads after those steps, with their losses
-    merge: Callable[["Comm", Tree, Sequence[Tree], int], tuple[Tree, list[float]]]  # -> (main, losses of all heads)
-    restart: Callable[[Tree, Tree, int], Tree]  # (main, head, step) -> head
-    whole: Callable[[Tree], Tree]  # what rank 0 keeps of main -> main as `begin` makes it
-    params: Callable[[Tree], dict]  # main -> the network's parameters, to evaluate
-    dense: Callable[[Tree], Weights]  # main -> one dense matrix a layer, to save
-
-
-class Round(NamedTuple):
-    """What leaves the loop after every merge."""
-
-    step: int  # local steps done so far, the same for every head
-    main: Tree
-    heads: list[Tree]  # the heads of this rank
-    losses: list[float]  # of all heads, in head order
-
-
-class Comm(Protocol):
-    """The only way heads hear of each other. An implementation is free to hold any number of them a process."""
-
-    heads: int  # N
-    mine: range  # the heads that live here
-
-    def each(self, f: Callable[[Tree], Tree], heads: Sequence[Tree]) -> list[Tree]:
-        """f of every item, in order, on several threads where there are some: of heads, or of parts of a merge."""
-
-    def gather(self, trees: Sequence[Tree], like: Sequence[Tree], notes: Sequence[float]) -> tuple[list, list]:
-        """Every head's tree and note, in head order; `like` gives the shapes of all N."""
-
-    def sum(self, kind: str, trees: Sequence[Tree], notes: Sequence[float]) -> tuple[Tree, list]:
-        """The sum of every head's tree, added in head order, and every head's note. `kind` names what is sent."""
-
-
-Rounds = Iterator[Round]
+    schedule: Callable[[float], Callable[[int], float]] | None = None  # largest rate -> (step -> rate)

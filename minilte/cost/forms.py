@@ -1,7 +1,7 @@
-"""What training costs by the closed forms: bytes sent, seconds on a link, bytes held, and where topologies cross.
+"""What training costs by the closed forms: bytes sent, seconds on a link, bytes held, and where exchanges cross.
 
-All of it is exact: whole numbers and fractions, nothing rounded. A topology says what travels when the workers meet:
-for LTE at a merge, every T steps; for full-rank data parallel training at every step. Latency, headers and the time to
+All of it is exact: whole numbers and fractions, nothing rounded. An exchange is what travels when the workers meet: for
+LTE at a merge, every T steps; for full-rank data parallel training at every step. Latency, headers and the time to
 compute are left out.
 """
 
@@ -9,30 +9,30 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from minilte.comm import traffic
-from minilte.comm.traffic import share
 from minilte.core.errors import BadInput
+from minilte.cost import traffic
+from minilte.cost.traffic import slices
 
 BITS = {"int8": 8, "int4": 4, "nf4": 4}  # of a code
 SIZES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}  # bytes of a number
-BLOCK, SCALE = 64, 4  # weights that share a scale, and the bytes of that float32
+BLOCK, SCALE = 64, 4  # weights that share a scale, and the bytes that it takes at least: a float32
 
 
 class Model(NamedTuple):
     """What is trained, by how many workers, and how wide it is."""
 
     M: int  # numbers in the matrices
-    M_lte: int  # numbers in the adapters of one head, sum of r (m + n)
+    M_lte: int  # numbers in the adapters of a head, sum of r (m + n)
     replicas: int  # numbers that every head trains beside its adapters, as biases
     N: int  # heads
-    P: int  # ranks, each with its share of the heads
+    P: int  # processes, each with its block of the heads
     T: int  # steps between merges
-    q: Fraction = Fraction(1)  # size of a weight sent down to a worker, in numbers, its part of a scale included
-    scales: Fraction = Fraction(0)  # that part alone
+    q: Fraction = Fraction(1)  # size of a weight sent down to a worker, in numbers, scales included
+    scales: Fraction = Fraction(0)  # of q, the scales alone
     size: int = 4  # bytes of a number
 
 
-class Topology(NamedTuple):
+class Exchange(NamedTuple):
     """What travels when the workers meet, in numbers: over all links, and over the busiest, phase after phase."""
 
     words: str
@@ -66,21 +66,22 @@ def counted(widths: Sequence[int], rank: int) -> tuple[int, int, int]:
 def coded(quant: str, size: int) -> tuple[Fraction, Fraction]:
     """(q, scales) of a code: what a weight takes in numbers of `size` bytes, with a float32 scale for 64 weights.
 
-    4 bits are 9/64 = 0.141 of float32 and 9/32 = 0.281 of a 16-bit number; the short last block is not counted apart.
+    4 bits are 9/64 = 0.141 of float32 and 9/32 = 0.281 of a 16-bit number; scales of float64 weights are float64. The
+    short last block is not counted apart.
     """
     if quant == "none":
         return Fraction(1), Fraction(0)
-    scales = Fraction(SCALE, BLOCK * size)
+    scales = Fraction(max(SCALE, size), BLOCK * size)
     return Fraction(BITS[quant], 8 * size) + scales, scales
 
 
 def heads(model: Model) -> list[int]:
-    """How many heads each rank holds; rank 0, the master of a server, never fewer than another."""
-    return [len(share(model.N, model.P, rank)) for rank in range(model.P)]
+    """How many heads each process holds; process 0, the master of a server, never fewer than another."""
+    return slices(model.N, model.P)
 
 
 def up(model: Model) -> int:
-    """What a head hands over: its factors and its replicas."""
+    """What a head sends to a merge: its factors and its replicas."""
     return model.M_lte + model.replicas
 
 
@@ -95,16 +96,16 @@ def down(model: Model) -> Fraction:
 
 
 def factors_link(model: Model) -> int:
-    """One phase: the rank with the most heads sends them P-1 times; what a rank takes from P-1 others is never more."""
+    """One phase: the process with the most heads sends them P-1 times, and never receives more."""
     return up(model) * max(heads(model)) * (model.P - 1)
 
 
 def sliced_link(model: Model) -> int:
-    """Two phases: slices of every head's change to the ranks that add them, and the sums to everyone.
+    """Two phases: slices of every head's change to the processes that add them, and the sums to all processes.
 
-    The first may be slower in either direction; the second is where a rank sends the largest sum P-1 times.
+    The first may be slower in either direction; in the second a process sends the largest sum P-1 times.
     """
-    whole, sizes = dense(model), [len(share(dense(model), model.P, rank)) for rank in range(model.P)]
+    whole, sizes = dense(model), slices(dense(model), model.P)
     pairs = list(zip(heads(model), sizes))
     add = max(max(own * (whole - size), (model.N - own) * size) for own, size in pairs)
     return add + (model.P - 1) * max(sizes)
@@ -116,7 +117,7 @@ def ring_link(model: Model) -> int:
 
 
 def server_link(model: Model) -> Fraction:
-    """Two phases, both on the master's link: it takes what other ranks' heads hand over, then serves every rank."""
+    """Two phases, both on the master's link: what the heads of other processes send, then the same to each process."""
     return (model.N - heads(model)[0]) * up(model) + (model.P - 1) * down(model)
 
 
@@ -126,16 +127,16 @@ def server_sent(model: Model) -> Fraction:
 
 
 LTE = {
-    "allgather": Topology("LTE, all-gather of factors", lambda m: traffic.allgather(m.P, m.N * up(m)), factors_link),
-    "dense": Topology("LTE, dense sum in head order", lambda m: traffic.sliced(heads(m), dense(m)), sliced_link),
-    "server": Topology("LTE, server", server_sent, server_link),
+    "allgather": Exchange("LTE, all-gather of factors", lambda m: traffic.allgather(m.P, m.N * up(m)), factors_link),
+    "allreduce": Exchange("LTE, dense sum in head order", lambda m: traffic.sliced(heads(m), dense(m)), sliced_link),
+    "server": Exchange("LTE, server", server_sent, server_link),
 }
 FULL = {
-    "ring": Topology("full rank, ring", lambda m: traffic.ring(m.P, dense(m)), ring_link, True),
-    "all-to-all": Topology(
+    "ring": Exchange("full rank, ring", lambda m: traffic.ring(m.P, dense(m)), ring_link, True),
+    "all-to-all": Exchange(
         "full rank, all to all", lambda m: traffic.all_to_all(m.P, dense(m)), lambda m: (m.P - 1) * dense(m), True
     ),
-    "server": Topology(
+    "server": Exchange(
         "full rank, server",
         lambda m: traffic.server(m.P, (m.P - 1) * dense(m), dense(m)),
         lambda m: 2 * (m.P - 1) * dense(m),
@@ -144,37 +145,37 @@ FULL = {
 }
 
 
-def sent(model: Model, topology: Topology) -> Fraction:
+def sent(model: Model, exchange: Exchange) -> Fraction:
     """Bytes that all workers together send when they meet."""
-    return Fraction(topology.sent(model) * model.size)
+    return Fraction(exchange.sent(model) * model.size)
 
 
-def a_step(model: Model, topology: Topology) -> Fraction:
+def a_step(model: Model, exchange: Exchange) -> Fraction:
     """Bytes that all workers together send for a step: LTE's divided by T."""
-    return sent(model, topology) / (1 if topology.full else model.T)
+    return sent(model, exchange) / (1 if exchange.full else model.T)
 
 
-def seconds(model: Model, topology: Topology, mbit: float) -> float:
+def seconds(model: Model, exchange: Exchange, mbit: float) -> float:
     """Seconds of a meeting where every worker has a link of its own of `mbit` Mbit/s up, and as much down.
 
     The busiest link decides how long a phase lasts; phases follow one another. Latency and the switch cost nothing.
     """
-    return float(8 * topology.busiest(model) * model.size) / (1e6 * mbit)
+    return float(8 * exchange.busiest(model) * model.size) / (1e6 * mbit)
 
 
-def possible(model: Model, topology: Topology) -> bool:
-    """Can workers that hold q(W) train so? One without the full weight cannot add factors or changes to it itself."""
-    return topology.full or topology is LTE["server"] or model.q == 1
+def possible(model: Model, exchange: Exchange) -> bool:
+    """Can workers that hold q(W) train so? Without the full weight no worker can add factors or changes to it."""
+    return exchange.full or exchange is LTE["server"] or model.q == 1
 
 
-def cheapest(model: Model) -> Topology | None:
-    """The possible topology that sends the fewest bytes a step, LTE's before full rank's; None for one rank alone."""
-    choice = [one for one in (*LTE.values(), *FULL.values()) if possible(model, one)]
-    return min(choice, key=lambda one: a_step(model, one)) if model.P > 1 else None
+def cheapest(model: Model) -> Exchange | None:
+    """The possible exchange that sends the fewest bytes a step, LTE's before full rank's; None for a lone process."""
+    choices = [exchange for exchange in (*LTE.values(), *FULL.values()) if possible(model, exchange)]
+    return min(choices, key=lambda exchange: a_step(model, exchange)) if model.P > 1 else None
 
 
 def allgather_until(model: Model, rings: int = 1) -> int:
-    """The largest N, a head a rank, at which all-gather sends fewer than so many ring all-reduces; below 2: at none.
+    """The largest N, a head a process, at which all-gather sends less than `rings` ring all-reduces; below 2: at none.
 
     N (M_lte + replicas) < 2 rings (M + replicas); for one matrix and one ring N r < 2 m n / (m + n). T rings are what
     data parallel training sends between two merges.
@@ -183,42 +184,45 @@ def allgather_until(model: Model, rings: int = 1) -> int:
 
 
 def server_from(model: Model) -> int:
-    """The smallest N, a head a rank, at which a server sends fewer than all-gather.
+    """The smallest N, a head a process, at which a server sends fewer than all-gather.
 
     N > 1 + (q M + replicas) / (M_lte + replicas).
     """
     return down(model) // up(model) + 2
 
 
-def server_beats_dense(model: Model) -> bool:
-    """Does a server send fewer than a ring all-reduce, a head a rank? At every N from 2, or at none.
+def server_beats_allreduce(model: Model) -> bool:
+    """Does a server send fewer than a ring all-reduce, a head a process? At every N from 2, or at none.
 
     q M + M_lte < 2 M: replicas travel twice either way.
     """
     return down(model) + up(model) < 2 * dense(model)
 
 
-def least_every(model: Model, topology: Topology, against: Topology = FULL["ring"]) -> int | None:
+def least_every(model: Model, exchange: Exchange, against: Exchange = FULL["ring"]) -> int | None:
     """The smallest T at which LTE sends fewer bytes a step than data parallel training; None where nothing travels."""
     theirs = sent(model, against)
-    return sent(model, topology) // theirs + 1 if theirs else None
+    return sent(model, exchange) // theirs + 1 if theirs else None
 
 
 class Memory(NamedTuple):
-    """Numbers that a worker holds between steps. The paper counts the first three."""
+    """Numbers that a worker holds between steps. The paper counts the first three.
+
+    The kinds are those of `account.KINDS`; scales of coded weights and replicas stand apart.
+    """
 
     weights: Fraction
     adapters: int
-    moments: int  # AdamW's two
+    optimizer: int  # AdamW's two moments
     gradients: int
-    merged: int  # factors V_n of the last merge
+    merged_factors: int  # V_n, of the last merge
     scales: Fraction
     replicas: int  # with their moments and gradients
 
     @property
     def paper(self) -> Fraction:
         """3 M at full rank, q M + 3 M_lte for LTE."""
-        return self.weights + self.adapters + self.moments
+        return self.weights + self.adapters + self.optimizer
 
 
 def full_memory(model: Model) -> Memory:

@@ -1,8 +1,8 @@
-"""Which samples a head sees at a step: a pure function of (seed, head, step), so the same for any rank count.
+"""Which samples a head sees at a step: a pure function of (seed, head, step), whatever the processes.
 
-The training set is read as one endless sequence, a fresh permutation of it after another. The cumulative
-batch of step t is the places t b to (t + 1) b - 1 of that sequence. So every sample comes once an epoch, and
-the batch does not depend on the number of heads: N heads together see what one head would (law L11).
+The training set is read as an endless sequence, a fresh permutation every epoch. The cumulative batch of step t is
+the places t b to (t + 1) b - 1 of that sequence. So every sample comes once an epoch, and the batch does not depend
+on the number of heads: the shards of N heads are together the batch of a single head (law L11).
 """
 
 from collections.abc import Callable
@@ -14,8 +14,23 @@ from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Array
 from minilte.data.dataset import Dataset
+from minilte.settings.knob import MOST, knob
+from minilte.settings.part import part
 
 HEAD_DATA = ("own", "same")
+
+
+@part("workers", "workers")
+class Workers:
+    """The workers of every method, and how the cumulative batch is split among them."""
+
+    heads: int = knob(8, "heads N, the workers among which the batch is split", least=1, most=100_000)
+    batch: int = knob(512, "samples a step, over all heads together", least=1, most=MOST)
+    head_data: str = knob("own", "each head its block of the batch, or all the whole batch", choices=HEAD_DATA)
+
+    def check(self):
+        if self.batch < self.heads and self.head_data == "own":
+            raise BadInput(f"batch: expected at least one sample for each of {self.heads} heads, got {self.batch}")
 
 
 def batches(
@@ -46,15 +61,15 @@ def block(n_train: int, batch: int, heads: int, head: int, step: int, seed: int,
     _check(n_train, batch, heads, head_data)
     epoch, start = divmod(step * batch, n_train)
     whole = _permutation(seed, epoch, n_train)[start : start + batch]
-    if len(whole) < batch:  # the rest opens the next epoch; one is enough, since batch <= n_train
+    if len(whole) < batch:  # the rest is of the next epoch, and no later, since batch <= n_train
         whole = np.concatenate([whole, _permutation(seed, epoch + 1, n_train)[: batch - len(whole)]])
     return whole if head_data == "same" else np.array_split(whole, heads)[head]
 
 
-@lru_cache(maxsize=4)  # heads run in threads: two that miss at once draw the same permutation
+@lru_cache(maxsize=4)  # heads run in threads: two misses at once draw the same permutation
 def _permutation(seed: int, epoch: int, n_train: int) -> Array:
     order = stream(seed, "batch", epoch).permutation(n_train)
-    order.flags.writeable = False  # it is shared
+    order.flags.writeable = False  # all callers get this array
     return order
 
 

@@ -1,6 +1,6 @@
 """A CSV file as numbers, read strictly: what is not plainly a number is refused with its line and column.
 
-`np.genfromtxt` would turn text into NaN, `float` takes `1_0`, `nan` and Arabic digits: neither decides here.
+`np.genfromtxt` would turn text into NaN, `float` takes `1_0`, `nan` and Arabic digits: neither is used alone.
 """
 
 import csv
@@ -25,7 +25,7 @@ TARGETS = ("label", "target", "y")
 
 
 class Cells(NamedTuple):
-    """A table of numbers with one column set apart."""
+    """A table of numbers, the target column apart."""
 
     x: Array  # (a, d)
     y: Array  # (a,)
@@ -97,8 +97,7 @@ def _target(header: list[str] | None, width: int, where: str) -> int:
         return width - 1
     if "" in header:
         raise BadInput(
-            f"{where} column {header.index('') + 1}: no name, expected one;"
-            " a column that only numbers the rows must go"
+            f"{where} column {header.index('') + 1}: no name, name it; a column that only numbers the rows must go"
         )
     found = [i for i, name in enumerate(header) if name.lower() in TARGETS]
     if len(found) > 1:
@@ -109,7 +108,7 @@ def _target(header: list[str] | None, width: int, where: str) -> int:
 
 
 def _numbers(row: list[str], width: int, header: list[str] | None, where: str) -> list[float]:
-    """The cells of one row as floats."""
+    """The cells of a row as floats."""
 
     def place(i):
         return f"{where} column {i + 1}" + (f" ({header[i]!r:.60})" if header and i < width else "")

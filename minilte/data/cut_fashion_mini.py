@@ -30,7 +30,7 @@ def cut(source: str, out: str) -> None:
 
 
 def first_of_each(labels: Array, count: int) -> Array:
-    """Positions, in order, of the first `count` samples of every class. Raises BadInput if one has fewer."""
+    """Positions, in order, of the first `count` samples of every class. Raises BadInput if a class has fewer."""
     found = [np.flatnonzero(labels == c)[:count] for c in range(CLASSES)]
     short = [c for c, rows in enumerate(found) if len(rows) < count]
     if short:
@@ -39,14 +39,14 @@ def first_of_each(labels: Array, count: int) -> Array:
 
 
 def main() -> None:
-    """The command: two folders, one line and code 2 for a bad source."""
+    """The command: two folders; a line of error and code 2 for a bad source."""
     parser = argparse.ArgumentParser(
         prog="python -m minilte.data.cut_fashion_mini",
         allow_abbrev=False,
         description="Cut fashion-mini out of the full Fashion-MNIST.",
     )
     parser.add_argument("source", help="folder of the four full IDX files")
-    parser.add_argument("out", help="folder to write the four small ones to")
+    parser.add_argument("out", help="folder to write the four small files to")
     options = parser.parse_args()
     try:
         cut(options.source, options.out)

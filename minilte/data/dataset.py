@@ -1,4 +1,4 @@
-"""What every loader returns, and what makes it fit for training: a check, a cast, a standardisation."""
+"""The dataset that every loader returns: checked, cast and standardised."""
 
 from typing import NamedTuple
 
@@ -15,14 +15,14 @@ class Scaling(NamedTuple):
     """How inputs were standardised: z = (x - mean) / deviation, feature by feature."""
 
     mean: Array  # (n,)
-    deviation: Array  # (n,), inf for a feature that carries nothing
+    deviation: Array  # (n,), inf for a constant feature
 
     def apply(self, x: Array, dtype) -> Array:
         """z in `dtype`; float64 copies stay small.    (…,n)->(…,n)"""
         z = np.empty(x.shape, dtype)
         for first in range(0, x.shape[-1], COLUMNS):
-            part = slice(first, first + COLUMNS)
-            z[..., part] = (x[..., part].astype(np.float64) - self.mean[part]) / self.deviation[part]
+            columns = slice(first, first + COLUMNS)
+            z[..., columns] = (x[..., columns].astype(np.float64) - self.mean[columns]) / self.deviation[columns]
         return z
 
 
@@ -53,24 +53,32 @@ class Dataset(NamedTuple):
         return self.classes or self.y_train.shape[1]
 
 
+def blank(inputs: int, outputs: int, classes: int | None, rows: int, dtype: str, name: str = "nothing") -> Dataset:
+    """A data set of zeros that take no memory, for what depends on the widths of the data alone."""
+    zero = np.zeros((), dtype)
+    x = np.broadcast_to(zero, (rows, inputs))
+    y = np.zeros(rows, np.int64) if classes else np.broadcast_to(zero, (rows, outputs))
+    return Dataset(x, y, x, y, classes, name)
+
+
 def checked(data: Dataset, where: str) -> Dataset:
     """The same dataset, once shapes agree, every number is finite and every label is in range.
 
     `where` opens the message: a file, a folder, a name. Raises BadInput.
     """
-    for part in ("train", "test"):
-        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+    for split in ("train", "test"):
+        x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
         if x.ndim != 2 or 0 in x.shape:
-            raise BadInput(f"{where}: x_{part} has shape {x.shape}, expected (rows, features)")
+            raise BadInput(f"{where}: x_{split} has shape {x.shape}, expected (rows, features)")
         if len(x) != len(y):
-            raise BadInput(f"{where}: x_{part} has {len(x)} rows and y_{part} {len(y)}, expected as many")
+            raise BadInput(f"{where}: x_{split} has {len(x)} rows and y_{split} {len(y)}, expected as many")
         if (data.classes is None) != (y.ndim == 2) or (data.classes and y.dtype.kind not in "iu"):
             kind = "(rows, targets) of numbers" if data.classes is None else "(rows,) of whole-number labels"
-            raise BadInput(f"{where}: y_{part} is {y.dtype}{list(y.shape)}, expected {kind}")
-        _finite(x, f"{where}: x_{part}")
-        _finite(y, f"{where}: y_{part}")
+            raise BadInput(f"{where}: y_{split} is {y.dtype}{list(y.shape)}, expected {kind}")
+        _finite(x, f"{where}: x_{split}")
+        _finite(y, f"{where}: y_{split}")
         if data.classes is not None:
-            _in_range(y, data.classes, f"{where}: y_{part}")
+            _in_range(y, data.classes, f"{where}: y_{split}")
     _same_width(data.x_train, data.x_test, f"{where}: x_test")
     _same_width(data.y_train, data.y_test, f"{where}: y_test")
     return data
@@ -85,29 +93,29 @@ def cast(data: Dataset, dtype: str) -> Dataset:
 
 
 def standardise(data: Dataset, dtype: str, together: bool = False) -> Dataset:
-    """Inputs moved and scaled to mean 0 and deviation 1 over the training set, then cast; see `measured`.
+    """Inputs moved and scaled to mean 0 and deviation 1 over the training set, then cast; see `fit_scaling`.
 
     Targets of a regression stay in their own unit, so that the loss does. The dataset keeps the scaling.
     Raises BadInput where a number leaves the range of `dtype`.
     """
-    scaling = measured(data.x_train, together)
+    scaling = fit_scaling(data.x_train, together)
     with np.errstate(over="ignore", invalid="ignore"):  # `cast` reports it, with the place
         x_train, x_test = scaling.apply(data.x_train, dtype), scaling.apply(data.x_test, dtype)
     return cast(data._replace(x_train=x_train, x_test=x_test, scaling=scaling), dtype)
 
 
-def measured(x: Array, together: bool = False) -> Scaling:
-    """Mean and deviation of every feature, in float64: the same bits on every rank.    (a,n)->(n),(n)
+def fit_scaling(x: Array, together: bool = False) -> Scaling:
+    """Mean and deviation of every feature, in float64: the same bits on every process.    (a,n)->(n),(n)
 
     `together` takes one mean and one deviation over all features: the pixels of an image share a unit, and a corner
     pixel that is lit in three images of five thousand must not be blown up to their size. A feature that is constant
-    (deviation under `FLOOR` of its largest value) gets deviation inf and becomes 0 in every set: it carries nothing,
-    and dividing by its rounding error would make noise of it.
+    (deviation under `FLOOR` of its largest value) gets deviation inf and becomes 0 in every set: it has no
+    information, and dividing by its rounding error would make noise of it.
     """
     mean, deviation = np.empty(x.shape[1]), np.empty(x.shape[1])
     for first in range(0, x.shape[1], COLUMNS):
-        part = slice(first, first + COLUMNS)
-        mean[part], deviation[part] = _moments(x[:, part].astype(np.float64))
+        columns = slice(first, first + COLUMNS)
+        mean[columns], deviation[columns] = _moments(x[:, columns].astype(np.float64))
     if together:
         spread = np.sqrt((np.where(np.isinf(deviation), 0, deviation) ** 2 + (mean - mean.mean()) ** 2).mean())
         mean, deviation = np.full_like(mean, mean.mean()), np.full_like(deviation, spread or np.inf)

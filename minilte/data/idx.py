@@ -1,6 +1,6 @@
 """IDX, the format of MNIST and Fashion-MNIST: a magic number, the lengths of the axes, unsigned bytes.
 
-    magic 0x00000803 (images) or 0x00000801 (labels), lengths as big-endian uint32, then one byte a number
+    magic 0x00000803 (images) or 0x00000801 (labels), lengths as big-endian uint32, then a byte for each number
 
 Packed with gzip or plain; the content decides, not the name. Never more than one byte beyond what the header
 declares is unpacked.
@@ -48,9 +48,9 @@ def read_folder(folder: str, classes: int | None = None) -> Dataset:
 
 
 def paths(folder: str) -> list[str]:
-    """Where the four files of `NAMES` are; of a plain and a packed one, the plain.
+    """Where the four files of `NAMES` are; the plain file where there is a packed file too.
 
-    Raises BadInput naming the missing ones.
+    Raises BadInput naming the missing files.
     """
     try:
         present = set(os.listdir(os.fsdecode(encoded(folder))))
@@ -63,7 +63,7 @@ def paths(folder: str) -> list[str]:
 
 
 def read_idx(path: str, magic: int) -> Array:
-    """The uint8 array of one file that must hold `magic`: LABELS (a,) or IMAGES (a, height, width).
+    """The uint8 array of a file that must hold `magic`: LABELS (a,) or IMAGES (a, height, width).
 
     Raises BadInput, naming the file, for anything but exactly the bytes that the header declares.
     """

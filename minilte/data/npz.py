@@ -19,7 +19,7 @@ from minilte.core.types import Array
 from minilte.disk.files import LIMIT, opened, reason, shown, small_enough
 
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes; lzma may ask for undeclared memory
-AXES = 64  # more no array of NumPy has
+AXES = 64  # the most that an array of NumPy has
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -67,7 +67,7 @@ def _admit(members: list[zipfile.ZipInfo], where: str, choices: tuple[set[str], 
 
 
 def _array(data: bytes, where: str) -> Array:
-    """The array of one .npy file."""
+    """The array of an .npy file."""
     head = io.BytesIO(data)
     try:
         with warnings.catch_warnings(action="ignore"):  # of Python 2, of odd escapes: read or refused, all the same

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from minilte.core.errors import BadInput
 from minilte.data.dataset import Dataset, cast, standardise
-from minilte.disk.files import opened, shown
 from minilte.data.idx import NAMES, read_folder
 from minilte.data.synthetic import least_squares
 from minilte.data.tables import read_csv, read_npz
+from minilte.disk.files import opened, shown
+from minilte.settings.knob import knob
+from minilte.settings.part import part
 
 KNOWN = ("fashion-mini", "fashion-mnist", "least-squares")
 READERS = {".npz": read_npz, ".csv": read_csv}
@@ -25,12 +27,49 @@ SHA256 = {
 }
 
 
+@part("data", "fashion-mini")
+class FashionMini:
+    """5,000 + 2,000 images of Fashion-MNIST, shipped with the package."""
+
+    named = True  # known by name, so no note on what it was taken for
+
+    def load(self, seed: int, dtype: str) -> Dataset:
+        """The dataset. Raises BadInput."""
+        return load("fashion-mini", None, seed, dtype)
+
+
+@part("data", "fashion-mnist")
+class FashionMNIST:
+    """60,000 + 10,000 images (Xiao et al. 2017), from this machine."""
+
+    data_dir: str = knob("", "its folder; default $MINILTE_DATA, then where Debian puts it")
+
+    named = True
+
+    def load(self, seed: int, dtype: str) -> Dataset:
+        """The dataset. Raises BadInput."""
+        return load("fashion-mnist", self.data_dir or None, seed, dtype)
+
+
+@part("data", "file")
+class File:
+    """A folder of IDX files, an .npz or a .csv."""
+
+    path: str = knob("", "where it is", hidden=True)
+
+    named = False
+
+    def load(self, seed: int, dtype: str) -> Dataset:
+        """The dataset. Raises BadInput."""
+        return load(self.path, None, seed, dtype)
+
+
 def load(
     name_or_path: str, data_dir: str | None = None, seed: int = 0, dtype: str = "float32", **least_squares_options
 ) -> Dataset:
     """The dataset, checked, standardised and in floats of `dtype`.
 
-        fashion-mini    5,000 + 2,000 images of Fashion-MNIST, part of the package
+        fashion-mini    5,000 + 2,000 images of Fashion-MNIST, shipped with the package
         fashion-mnist   60,000 + 10,000, from `data_dir`, else $MINILTE_DATA, else where Debian puts it
         least-squares   drawn by the seed; takes the options of `synthetic.least_squares`
         a path          a folder of IDX files, an .npz or a .csv; ./fashion-mini is a path

@@ -1,10 +1,10 @@
-"""Least squares with a known answer: the problem on which the rank bounds can be seen by eye (claim C1).
+"""Least squares with a known answer: the problem that shows the rank bounds (claim C1).
 
     y = x W*^T + noise * e,   x ~ N(0, I),  e ~ N(0, I)
 
-Because E x x^T = I, the loss of any W with no bias is E|y - x W^T|^2 = |W* - W|_F^2 + m noise^2. So one LoRA
+Because E x x^T = I, the loss of any W with no bias is E|y - x W^T|^2 = |W* - W|_F^2 + m noise^2. So a LoRA
 of rank r on W_0 = 0 stays at or above sum_{i>r} sigma_i(W*)^2 + m noise^2 (law L6, Eckart-Young): with a flat
-spectrum, full rank and no noise a share of 1 - r / min(m, n) of the start.
+spectrum, full rank and no noise at 1 - r / min(m, n) of the loss at the start.
 """
 
 import numpy as np
@@ -12,10 +12,39 @@ import numpy as np
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Array
-from minilte.data.dataset import Dataset, checked
+from minilte.data.dataset import Dataset, cast, checked
 from minilte.disk.files import LIMIT
+from minilte.settings.knob import MOST, knob
+from minilte.settings.part import part
 
 SPECTRA = ("flat", "gaussian")
+
+
+@part("data", "least-squares")
+class LeastSquares:
+    """y = x W*^T + noise, with a known W*."""
+
+    inputs: int = knob(32, "inputs n", least=1, most=100_000)
+    outputs: int = knob(32, "outputs m", least=1, most=100_000)
+    samples: int = knob(4096, "training samples", least=1, most=100_000_000)
+    spectrum: str = knob("flat", "singular values of the target", choices=SPECTRA)
+    target_rank: int = knob(0, "rank of the target; 0 for full", least=0, most=MOST)
+    noise: float = knob(0.0, "deviation of the noise", least=0.0)
+
+    named = True
+
+    def load(self, seed: int, dtype: str) -> Dataset:
+        """The dataset. Raises BadInput."""
+        drawn = least_squares(
+            seed,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            samples=self.samples,
+            noise=self.noise,
+            spectrum=self.spectrum,
+            rank=self.target_rank or None,
+        )
+        return cast(drawn, dtype)
 
 
 def least_squares(
@@ -38,7 +67,7 @@ def least_squares(
     size = 8 * (samples + test_samples) * (inputs + outputs)
     _expect(size <= LIMIT, f"{size} bytes of samples", f"at most {LIMIT}: fewer samples or a smaller width")
     W = target_matrix(seed, inputs=inputs, outputs=outputs, rank=rank, spectrum=spectrum)
-    train, test = (_draw(W, noise, rows, seed, part) for part, rows in ((1, samples), (2, test_samples)))
+    train, test = (_draw(W, noise, rows, seed, key) for key, rows in ((1, samples), (2, test_samples)))
     return checked(Dataset(*train, *test, None, "least-squares"), "least-squares")
 
 
@@ -74,10 +103,10 @@ def _orthonormal(draw: np.random.Generator, rows: int, columns: int) -> Array:
     return Q * np.where(np.diag(R) < 0, -1, 1)
 
 
-def _draw(W: Array, noise: float, rows: int, seed: int, part: int) -> tuple[Array, Array]:
-    """x (rows, n) and y (rows, m); `part` keeps the streams of training and test apart."""
-    x = stream(seed, "synthetic", part).standard_normal((rows, W.shape[1]))
-    return x, x @ W.T + noise * stream(seed, "noise", part).standard_normal((rows, len(W)))
+def _draw(W: Array, noise: float, rows: int, seed: int, key: int) -> tuple[Array, Array]:
+    """x (rows, n) and y (rows, m); `key` keeps the streams of training and test apart."""
+    x = stream(seed, "synthetic", key).standard_normal((rows, W.shape[1]))
+    return x, x @ W.T + noise * stream(seed, "noise", key).standard_normal((rows, len(W)))
 
 
 def _expect(good: bool, got: str, expected: str) -> None:

@@ -1,6 +1,6 @@
 """Tables with a target, from .npz or CSV: whole numbers as targets are class labels, others a regression.
 
-Without a test set, one fifth of the rows (at least 1) is held out, drawn by the seed.
+Without a test set, a fifth of the rows (at least 1) is held out, drawn by the seed.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from minilte.core.random import stream
 from minilte.core.types import Array
 from minilte.data.cells import read_cells
 from minilte.data.dataset import Dataset, checked
-from minilte.disk.files import shown
 from minilte.data.npz import arrays
+from minilte.disk.files import shown
 
 MOST_CLASSES = 2**16  # a larger label is an amount or an identifier; it would ask for as many outputs
 KEYS = ({"x", "y"}, {"x_train", "y_train"}, {"x_train", "y_train", "x_test", "y_test"})
@@ -28,8 +28,8 @@ def read_npz(path: str, seed: int = 0) -> Dataset:
     """
     found = arrays(path, KEYS)
 
-    def pair(part):
-        return _flat(found[f"x{part}"]), _targets(found[f"y{part}"], f"{shown(path)}: y{part}")
+    def pair(split):
+        return _flat(found[f"x{split}"]), _targets(found[f"y{split}"], f"{shown(path)}: y{split}")
 
     train = pair("_train" if "x_train" in found else "")
     return _dataset(path, seed, train, pair("_test") if "x_test" in found else None)
@@ -85,7 +85,7 @@ def _targets(y: Array, where: str) -> Array:
 
 
 def _dataset(path: str, seed: int, train: tuple[Array, Array], test: tuple[Array, Array] | None = None) -> Dataset:
-    """A checked dataset; classes are counted before rows are held out, so the draw cannot hide one."""
+    """A checked dataset; classes are counted before rows are held out, so the draw cannot hide a class."""
     if test and test[1].ndim != train[1].ndim:
         raise BadInput(f"{shown(path)}: y_train and y_test, expected integers in both or floats in both")
     classes = max(2, int(train[1].max()) + 1) if train[1].ndim == 1 else None
@@ -94,12 +94,12 @@ def _dataset(path: str, seed: int, train: tuple[Array, Array], test: tuple[Array
 
 
 def _hold_out(data: Dataset, seed: int, where: str) -> Dataset:
-    """The training set cut in two, both parts in their old order."""
+    """The training set split in two, rows in their old order."""
     rows = len(data.x_train)
     if rows < 2:
         raise BadInput(f"{where}: 1 row, expected at least 2: one to train on and one held out to test")
     order = stream(seed, "split").permutation(rows)
-    test, train = (np.sort(part) for part in np.split(order, [max(1, rows // 5)]))
+    test, train = (np.sort(places) for places in np.split(order, [max(1, rows // 5)]))
     return data._replace(
         x_train=data.x_train[train], y_train=data.y_train[train], x_test=data.x_train[test], y_test=data.y_train[test]
     )

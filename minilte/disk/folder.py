@@ -13,7 +13,7 @@ from typing import BinaryIO
 from minilte.core.errors import BadInput, DiskTrouble
 from minilte.disk.files import TEXT, content, encoded, opened, reason, shown
 
-PATIENCE = 2.0  # seconds; when mpirun is back from a job that was killed, its ranks may still be on their way out
+PATIENCE = 2.0  # seconds; when mpirun is back from a job that was killed, its processes may still be on their way out
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEMPORARY = ".tmp"  # the end of the name of what is still being written
 

@@ -8,9 +8,8 @@ import numpy as np
 from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.types import Array, Weights
-from minilte.disk.files import LIMIT, content, reason, shown
 from minilte.disk import folder
-from minilte.disk.files import brief
+from minilte.disk.files import LIMIT, brief, content, reason, shown
 
 FIELDS = {"W": "weight", "c": "bias", "g": "weight"}  # a norm's gain is its weight
 

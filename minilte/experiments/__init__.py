@@ -4,11 +4,11 @@
     for row in rows(CLAIMS["C1"], range(5)):
         print(row.name, row.mean, row.verdict)
 
-A claim is a file of its own, and its name in the line below.
+A claim is a file, and its name in the line below.
 """
 
 from minilte.experiments import c1, c2, c3, c7, c15  # noqa: F401  they register their claims
-from minilte.experiments.claim import Claim, Part, Row, in_order, interval, rows, verdict
+from minilte.experiments.claim import Claim, Prediction, Row, in_order, interval, rows, verdict
 
 CLAIMS = in_order()
-__all__ = ["CLAIMS", "Claim", "Part", "Row", "interval", "rows", "verdict"]
+__all__ = ["CLAIMS", "Claim", "Prediction", "Row", "interval", "rows", "verdict"]

@@ -1,30 +1,26 @@
 """C3: multi-head LoRA recovers full-rank training, and so does LTE at T = 1.
 
 That LTE at T = 1 is multi-head LoRA when all heads see the same batch is law L3, exact under SGD with a head's rate
-eta / N. Whether either learns what full rank learns is a matter of measurement. Both answer the same 2,000 images, so
-only those count where one of the two is right: with d of them, whose signs chance alone would decide, their difference
-of accuracy has a deviation of sqrt(d) / 2000. At the seeds below d is 116 to 171, that is 0.6 points, and the margin is
-twice that: what one run on one test set shows no better than chance would.
+eta / N. Whether either learns what full rank learns is a matter of measurement. Both classify the same 2,000 images,
+of which exactly one method is right on d. If chance decides which, their difference of accuracy has a deviation of
+sqrt(d) / 2000 (McNemar's test). At the seeds below d is 116 to 171, that is 0.6 points, and the margin is twice that.
 
 N r = 64 is the smaller side of the larger matrix, so no direction is out of reach (law L2). Each method has the best of
 the rates 0.001, 0.003, 0.01 and 0.02 on the seeds 100 to 102, which are not measured.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
-from minilte.experiments.claim import Part, claim
+from minilte.experiments.claim import Prediction, claim
 from minilte.experiments.images import images
-from minilte.job.api import fit
-from minilte.run.build import build
+from minilte.experiments.runs import trained, weights_at_start
 from minilte.settings.config import Config
 
 SETTINGS = Config(
     widths=(64,), heads=4, rank=16, alpha=256.0, lr=0.003, merge_every=1, batch=128, steps=120, eval_every=120
 )  # fmt: skip
-MULTI_HEAD = SETTINGS.without_merging("mhlora")
-FULL = replace(SETTINGS.without_merging("full"), lr=0.01)
+MULTI_HEAD = SETTINGS.replace(method="mhlora")
+FULL = SETTINGS.replace(method="full", lr=0.01)
 EXACT = Config(  # in double precision and without kinks, whose side rounding could change
     widths=(16,), heads=4, rank=4, alpha=8.0, activation="tanh", dtype="float64", optimizer="sgd", lr=0.1,
     merge_every=1, head_data="same", replicas="frozen", batch=32, steps=10, eval_every=10,
@@ -32,10 +28,10 @@ EXACT = Config(  # in double precision and without kinks, whose side rounding co
 MARGIN, ROUNDING = 0.012, 1e-8  # see above; the tolerance of law L3, for a dozen steps
 
 
-def apart(one: Config, other: Config) -> float:
-    """The largest distance between two runs' matrices, as a share of what the other moved them by."""
-    start = build(other, images()).task.weights
-    ends = [fit(config, images()).weights for config in (one, other)]
+def apart(config: Config, other: Config) -> float:
+    """The largest distance between two runs' matrices, relative to how far the other run moved them."""
+    start = weights_at_start(other, images())
+    ends = [trained(each, images()).weights for each in (config, other)]
     distance = lambda a, b, name: float(np.linalg.norm(a[name].W - b[name].W))  # noqa: E731
     return max(distance(*ends, name) / distance(ends[1], start, name) for name in start)
 
@@ -44,19 +40,21 @@ def apart(one: Config, other: Config) -> float:
     "C3",
     "3.1",
     "multi-head LoRA recovers full-rank training; so does LTE at T = 1",
-    Part("a", "LTE at T = 1, rate eta / N, from multi-head LoRA: distance / way gone", "L3", 0, ROUNDING),
-    Part("b", "held-out accuracy, full rank less multi-head LoRA", "paper", most=MARGIN),
-    Part("c", "held-out accuracy, full rank less LTE at T = 1, heads on parts of the batch", "paper", most=MARGIN),
+    Prediction("a", "LTE at T = 1, rate eta / N, from multi-head LoRA: distance / way gone", "L3", 0, ROUNDING),
+    Prediction("b", "held-out accuracy, full rank less multi-head LoRA", "paper", most=MARGIN),
+    Prediction(
+        "c", "held-out accuracy, full rank less LTE at T = 1, heads on shards of the batch", "paper", most=MARGIN
+    ),
 )
 def measure(seed: int) -> dict[str, float]:
     """One exact comparison, and two differences of accuracy on the same samples."""
-    exact = replace(EXACT, seed=seed)
+    exact = EXACT.replace(seed=seed)
     accuracy = {
-        name: fit(replace(config, seed=seed), images()).records[-1].test_accuracy
+        name: trained(config.replace(seed=seed), images()).last.test_accuracy
         for name, config in {"full": FULL, "multi-head": MULTI_HEAD, "lte": SETTINGS}.items()
     }
     return {
-        "a": apart(replace(exact, lr=exact.lr / exact.heads), exact.without_merging("mhlora")),
+        "a": apart(exact.replace(lr=exact.lr / exact.heads), exact.replace(method="mhlora")),
         "b": accuracy["full"] - accuracy["multi-head"],
         "c": accuracy["full"] - accuracy["lte"],
     }

@@ -1,8 +1,8 @@
-"""What a claim is, and how numbers become a verdict on it.
+"""Claims, and how measured numbers become a verdict on them.
 
-A claim has parts. Each predicts where one measured number lies, and says so before anything is measured. The measure
-takes a seed to a number for each part. Where two methods are compared, both run at that seed, so on the same samples in
-the same order, and the number is their difference or ratio: the interval over seeds is one of paired differences.
+A claim makes predictions before anything is measured: each names a number and the range in which it lies. The measure
+takes a seed to these numbers. Where two methods are compared, both run at that seed, so on the same samples in the same
+order, and the number is their difference or ratio: the interval is that of a paired test.
 """
 
 import math
@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from minilte.core.errors import BadInput
 
-Measure = Callable[[int], dict[str, float]]  # seed -> a number for each part, by key
+Measure = Callable[[int], dict[str, float]]  # seed -> the number of each prediction, by key
 LEVEL = 0.95
 
 
-class Part(NamedTuple):
-    """One prediction: the number lies in [least, most]."""
+class Prediction(NamedTuple):
+    """The number lies in [least, most]."""
 
     key: str  # "a", "b", …
     says: str  # what is measured
@@ -32,12 +32,12 @@ class Claim(NamedTuple):
     name: str  # as in "C1"
     where: str  # in the paper
     says: str
-    parts: tuple[Part, ...]
+    predictions: tuple[Prediction, ...]
     measure: Measure
 
 
 class Row(NamedTuple):
-    """What came of one part."""
+    """A prediction beside its measurement."""
 
     name: str  # "C1a"
     where: str
@@ -45,7 +45,7 @@ class Row(NamedTuple):
     source: str
     least: float
     most: float
-    values: tuple[float, ...]  # one a seed
+    values: tuple[float, ...]  # a number a seed
     mean: float
     low: float  # the interval of the mean
     high: float
@@ -55,11 +55,11 @@ class Row(NamedTuple):
 REGISTERED: dict[str, Claim] = {}
 
 
-def claim(name: str, where: str, says: str, *parts: Part) -> Callable[[Measure], Measure]:
+def claim(name: str, where: str, says: str, *predictions: Prediction) -> Callable[[Measure], Measure]:
     """Register a function seed -> {key: number} as the measure of a claim."""
 
     def register(measure):
-        REGISTERED[name] = Claim(name, where, says, parts, measure)
+        REGISTERED[name] = Claim(name, where, says, predictions, measure)
         return measure
 
     return register
@@ -70,19 +70,20 @@ def in_order() -> dict[str, Claim]:
     return {name: REGISTERED[name] for name in sorted(REGISTERED, key=lambda name: int(name[1:]))}
 
 
-def rows(one: Claim, seeds: Sequence[int]) -> list[Row]:
-    """Measure a claim at every seed; one row a part. Raises BadInput for fewer than two seeds."""
+def rows(tested: Claim, seeds: Sequence[int]) -> list[Row]:
+    """Measure a claim at every seed; a row for each prediction. Raises BadInput for fewer than two seeds."""
     if len(seeds) < 2:
         raise BadInput(f"seeds: expected at least 2, or there is no interval, got {len(seeds)}")
-    measured = [one.measure(seed) for seed in seeds]
-    return [judged(one, part, [numbers[part.key] for numbers in measured]) for part in one.parts]
+    measured = [tested.measure(seed) for seed in seeds]
+    return [judged(tested, said, [numbers[said.key] for numbers in measured]) for said in tested.predictions]
 
 
-def judged(one: Claim, part: Part, values: Sequence[float]) -> Row:
-    """The row of a part whose numbers are known."""
+def judged(tested: Claim, said: Prediction, values: Sequence[float]) -> Row:
+    """The row of a prediction whose numbers are known."""
+    key, *of_row = said  # says, source, least, most
     low, high = interval(values)
-    given = (one.name + part.key, one.where, part.says, part.source, part.least, part.most, tuple(values))
-    return Row(*given, statistics.fmean(values), low, high, verdict(low, high, part.least, part.most))
+    mean, outcome = statistics.fmean(values), verdict(low, high, said.least, said.most)
+    return Row(tested.name + key, tested.where, *of_row, tuple(values), mean, low, high, outcome)
 
 
 def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:

@@ -1,13 +1,14 @@
-"""What small runs sent and hold, counted, beside the closed forms of `minilte.cost.forms`: for claim C15."""
+"""Bytes that small runs send and hold, counted, beside the closed forms of `minilte.cost.forms`: for claim C15."""
 
 from fractions import Fraction
 
-from minilte.cost.forms import LTE, Model, coded, counted, down, lte_memory, sent
 from minilte.comm import threads
+from minilte.core.method import rounds
 from minilte.core.random import stream
 from minilte.cost import account
+from minilte.cost.forms import LTE, Model, coded, counted, down, lte_memory, sent
+from minilte.run.session import first_state, open_session
 from minilte.settings.config import Config
-from minilte.run.session import advance, first_state, open_session
 
 
 def small(seed: int, **changes) -> Config:
@@ -20,26 +21,27 @@ def small(seed: int, **changes) -> Config:
 
 
 def model(config: Config) -> Model:
-    """The run as the closed forms see it, a head a rank."""
+    """The run as the closed forms see it, a head a process."""
     M, M_lte, replicas = counted((config.inputs, config.outputs), config.rank)
-    q, scales = coded(config.quant, 4)
+    q, scales = coded(config.quant.name, 4)
     return Model(M, M_lte, replicas, config.heads, config.heads, config.merge_every, q, scales)
 
 
 def run(config: Config) -> tuple[int, int]:
-    """(bytes that all ranks sent, bytes that the last one holds) of a run with a head a rank, played by threads."""
+    """(bytes that all processes sent, bytes that the last process holds) of a run; threads act as a process a head."""
 
     def on(transport):
         session = open_session(config, transport)
-        *_, (_, state) = advance(session, first_state(session))
-        bytes_sent = account.bytes_sent(session.comm, session.parts, {}, config.steps)
-        return bytes_sent["total"], account.memory(session.parts, state.main, state.heads[0])["total"]
+        (_, built, comm), start = session, first_state(session)
+        *_, done = rounds(built.method, comm, built.meeting, start.main, start.heads, config.steps)
+        held = account.memory(built.task, built.method, done.shown, done.heads[0], built.master)
+        return account.bytes_sent(comm, built.task, {}, config.steps)["total"], held["total"]
 
     return threads.run(config.heads, on)[-1]
 
 
 def bytes_sent(config: Config, key: str) -> Fraction:
-    """By formula: a run's meetings, and under a server the copies that go down before the first step."""
+    """By formula: a run's merges, and under a server the copies broadcast before the first step."""
     of = model(config)
     first = (of.P - 1) * down(of) * of.size if key == "server" else 0
     return config.steps // config.merge_every * sent(of, LTE[key]) + first

@@ -1,7 +1,7 @@
 """Checkpoints: the whole state of a run between two merges, in a folder that is either whole or not there.
 
 State is everything that the next step depends on: the main state and, of every head, factors, V, replicas and
-optimizer. It does not depend on the number of ranks that wrote it.
+optimizer. It does not depend on the number of processes that wrote it.
 """
 
 import hashlib
@@ -10,23 +10,21 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.types import Array, Tree
-from minilte.disk.files import content, opened, shown
 from minilte.disk import folder
-from minilte.settings.config import Config
-from minilte.disk.files import brief
-from minilte.settings.knob import flag_name
+from minilte.disk.files import brief, content, opened, shown
 from minilte.disk.weights import unpacked
+from minilte.run.session import State
+from minilte.settings.config import defaults
+from minilte.settings.knob import flag_name
 
-FORMAT = 1
+FORMAT = 2  # 1 had V_n twice, and one flat list of settings
 KEEP = 2  # checkpoints
 STATE = "state.safetensors"
 
@@ -57,20 +55,6 @@ MANIFEST = {  # key -> what it must hold; the seal speaks of damage, not of who 
 }
 
 
-class State(NamedTuple):
-    """Where a run stands after a merge."""
-
-    step: int
-    main: Tree
-    heads: tuple[Tree, ...]  # all N, in head order
-    facts: dict  # plain numbers that go on counting: seconds; bytes sent, by kind, before this process began
-
-
-def bare(head: Tree) -> Tree:
-    """A head without what its place in the list says already."""
-    return head._replace(index=None, loss=None)
-
-
 def save(run: Path, state: State, config: dict, best: int | None = None) -> Path:
     """Write ckpt/step-N: temp folder, fsync, rename. Older ones beyond the last `KEEP` go, but for that of step `best`.
 
@@ -79,8 +63,8 @@ def save(run: Path, state: State, config: dict, best: int | None = None) -> Path
     from safetensors.numpy import save as to_bytes
 
     root, name = run / "ckpt", f"step-{state.step}"
-    arrays = {"main": state.main, "heads": tuple(bare(head) for head in state.heads)}
-    state_bytes = to_bytes({path: np.asarray(leaf, order="C") for path, leaf in tree.named(arrays)})
+    arrays = {"main": state.main, "heads": tuple(state.heads)}
+    state_bytes = to_bytes({path: np.asarray(leaf, order="C") for path, leaf in named_arrays(arrays)})
     manifest = {
         "format": FORMAT,
         "step": state.step,
@@ -103,6 +87,11 @@ def save(run: Path, state: State, config: dict, best: int | None = None) -> Path
             if old.name != f"step-{best}":
                 drop(old)
     return root / name
+
+
+def named_arrays(state: Tree) -> Iterator[tuple[str, Array]]:
+    """(dotted path, array) of every array: what a head's place in the list says already, as its index, is none."""
+    return ((path, leaf) for path, leaf in tree.named(state) if isinstance(leaf, np.ndarray))
 
 
 def clear(run: Path) -> None:
@@ -135,16 +124,15 @@ def listed(run: Path) -> list[Path]:
 
 def load(path: Path, main: Tree, heads: Sequence[Tree], config: dict) -> State:
     """The state in a checkpoint; `main` and `heads` give its structure. Raises BadInput naming what does not fit."""
-    like = {"main": main, "heads": tuple(bare(head) for head in heads)}
-    expected = dict(tree.named(like))
+    like = {"main": main, "heads": tuple(heads)}
+    expected = dict(named_arrays(like))
     with remedy(path):
         manifest = read_manifest(path)
         refuse_other_run(path, manifest["config"], config)
         data = state_of(path, manifest, most=sum(leaf.nbytes + 2**12 for leaf in expected.values()) + 2**20)
     file = shown(path / STATE)
     arrays = rebuilt(like, unpacked(data, file), file)
-    heads = tuple(new._replace(index=n, loss=float("nan")) for n, new in enumerate(arrays["heads"]))
-    return State(manifest["step"], arrays["main"], heads, manifest["facts"])
+    return State(manifest["step"], arrays["main"], arrays["heads"], manifest["facts"])
 
 
 @contextmanager
@@ -176,15 +164,15 @@ def read_manifest(path: Path) -> dict:
 
 
 def refuse_other_run(path: Path, had: dict, config: dict) -> None:
-    """Raises BadInput for settings that are not the run's, naming both values.
+    """Raises BadInput for settings that are not the run's, naming both values. The steps may have become more.
 
     A setting that did not exist yet when the checkpoint was made had what is its default now.
     """
-    had = json.loads(json.dumps(asdict(Config()))) | had
+    usual = json.loads(json.dumps(defaults()))
     for name, value in config.items():
-        if had[name] != value:
+        if (found := had.get(name, usual.get(name))) != value and name != "steps":
             raise BadInput(
-                f"{shown(path)}: made with {flag_name(name)} {brief(had[name])}, but the run has {brief(value)};"
+                f"{shown(path)}: made with {flag_name(name)} {brief(found)}, but the run has {brief(value)};"
                 " restore that one"
             )
 
@@ -221,7 +209,7 @@ def whole(path: Path) -> bool:
 
 def rebuilt(like: Tree, stored: dict[str, Array], file: str) -> Tree:
     """`like` with its leaves taken from `stored` by their paths. Raises BadInput."""
-    expected = dict(tree.named(like))
+    expected = dict(named_arrays(like))
     if odd := sorted(set(expected) ^ set(stored)):
         raise BadInput(f"{file}: tensor {brief(odd[0])} is {'missing' if odd[0] in expected else 'not of this run'}")
     for name, leaf in expected.items():
@@ -231,4 +219,4 @@ def rebuilt(like: Tree, stored: dict[str, Array], file: str) -> Tree:
         if not np.isfinite(got).all():
             raise BadInput(f"{file}: {name} is not all finite; the run had diverged, begin anew")
     in_order = iter(expected)
-    return tree.map(lambda _: stored[next(in_order)], like)
+    return tree.map(lambda leaf: stored[next(in_order)] if isinstance(leaf, np.ndarray) else leaf, like)

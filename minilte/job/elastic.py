@@ -1,4 +1,4 @@
-"""Runs that go on with more or fewer heads.
+"""Runs that go on with more or fewer heads, or for more steps than they began with.
 
 Heads 0 … min(N, N')-1 stay as they are; those that leave take their factors with them, and what of these is in W stays
 there; those that join start with B = 0, V = 0 and the main parameters. All compute the main function then (law L10), so
@@ -7,21 +7,16 @@ one (law L13). What no longer holds is what needs constant shares: telescoping (
 the rank bound (L2), on top of the rank that was reached.
 """
 
-import dataclasses
 from pathlib import Path
 
-import numpy as np
-
-from minilte.core import tree
 from minilte.core.errors import BadInput
-from minilte.core.head import replica_of
-from minilte.core.types import Head, Main, Method
-from minilte.job import checkpoint
-from minilte.job.checkpoint import State
-from minilte.settings.config import Config
+from minilte.core.method import Method
+from minilte.disk import folder
 from minilte.disk.files import brief
+from minilte.job import checkpoint
+from minilte.run.session import State
+from minilte.settings.config import Config
 from minilte.settings.knob import flag_name
-
 
 # what must have its default for the number of heads to change: the others were made for one number
 KEPT = {"head_ranks": (), "shares": (), "merge_rule": "mean", "versus": "none"}
@@ -31,20 +26,47 @@ def with_heads(config: Config, heads: int) -> Config:
     """The settings of a run that goes on with so many heads. Raises BadInput where that cannot be."""
     if heads == config.heads:
         return config
-    if config.method != "lte":
+    if "factors" not in config.method.gives:
         raise BadInput(
-            f"heads: {config.method} has workers that hold nothing; start it on any number of them, got {heads}"
+            f"heads: a run with --method {config.method.name} keeps its {config.heads} heads, got {heads}; begin anew"
         )
-    if config.topology == "auto":
+    if len(config.topology.among(config)) > 1:
         raise BadInput(
-            f"heads: a run with --topology auto keeps its {config.heads} heads, which chose it; begin anew"
+            f"heads: a run with --topology {config.topology.name} keeps its {config.heads} heads, which chose it; begin anew"
         )
+    had = config.flat()
     for name, plain in KEPT.items():
-        if (had := getattr(config, name)) != plain:
+        if had.get(name, plain) != plain:
             raise BadInput(
-                f"heads: a run with --{flag_name(name)} {brief(had)} keeps its {config.heads} heads, got {heads}; begin anew"
+                f"heads: a run with --{flag_name(name)} {brief(had[name])} keeps its {config.heads} heads, got {heads};"
+                " begin anew"
             )
-    return dataclasses.replace(config, heads=heads, quorum=min(config.quorum, heads))
+    fewer = {"quorum": min(had["quorum"], heads)} if had.get("quorum") else {}
+    return config.replace(heads=heads, **fewer)
+
+
+def with_steps(config: Config, steps: int) -> Config:
+    """The settings of a run that goes on for so many steps in all. Raises BadInput for fewer than it has."""
+    if steps < config.steps:
+        raise BadInput(f"steps: the run has {config.steps}, got {steps}; a run goes on for more, not for fewer")
+    return config.replace(steps=steps)
+
+
+def ended_before(path: Path, steps: int) -> int:
+    """The step at which a run had ended that goes on to a later one, 0 for others; its end is none any more."""
+    file = path / "summary.json"
+    done = folder.read_json(file)["steps"] if file.exists() else steps
+    if done == steps:
+        return 0
+    file.unlink()
+    return done
+
+
+def longer(config: Config, done: int) -> str:
+    """What the schedule makes of it, in words."""
+    before, now = (config.schedule.build(config.lr, steps) for steps in (done, config.steps))
+    rates = f"{before(done - 1):.3g} at the end of {done} steps, and {now(done):.3g} from step {done} on"
+    return f"the run had ended at step {done} and goes on to {config.steps}; the rate was {rates}"
 
 
 def saved_heads(path: Path) -> int:
@@ -59,25 +81,14 @@ def saved_heads(path: Path) -> int:
 
 
 def resized(state: State, method: Method, heads: int) -> State:
-    """The state of another number of heads; the method is that of the run that goes on."""
-    main, facts = resized_main(state.main, method, heads), state.facts | {"resized": True}
-    return state._replace(main=main, heads=resized_heads(state, method, heads), facts=facts)
+    """The state of another number of heads; the method is that of the run that goes on.
 
-
-def resized_main(main: Main, method: Method, heads: int) -> Main:
-    """The main state with as many V_n: 0 for heads that join."""
-    fresh = method.begin()
-    then = None if main.then is None else (*main.then[:heads], *fresh.then[len(main.then) : heads])
-    return main._replace(then=then, trust=None if main.trust is None else np.ones(heads))
-
-
-def resized_heads(state: State, method: Method, heads: int) -> tuple[Head, ...]:
-    """Those that stay, and those that join with the main parameters as replicas."""
-    return (*state.heads[:heads], *(joining(method.enter(n), state.main) for n in range(len(state.heads), heads)))
-
-
-def joining(head: Head, main: Main) -> Head:
-    """A new head with the replicas of the run it joins."""
-    if not head.replica:
-        return head
-    return head._replace(replica=tree.map(np.array, replica_of(main.weights, head.now)))
+    Those that join hear of the main state before their first round, as after any merge.
+    """
+    if method.facts.resized is None:
+        raise BadInput(
+            f"heads: this method keeps the {len(state.heads)} heads it began with, got {heads}; begin anew"
+        )
+    main = method.facts.resized(state.main, heads)
+    joining = (method.hear(main, method.enter(n), state.step) for n in range(len(state.heads), heads))
+    return state._replace(main=main, heads=(*state.heads[:heads], *joining), facts=state.facts | {"resized": True})

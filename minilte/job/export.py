@@ -15,16 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.settings import stored
-from minilte.core import lora, merge
+from minilte.core import lora
 from minilte.core.errors import BadInput
 from minilte.core.types import Adapter, Adapters, Array, Weights
-from minilte.job import api, resume
+from minilte.data.dataset import blank
 from minilte.disk import folder
-from minilte.run.adapt import head_ranks
-from minilte.settings.config import Config
-from minilte.run.session import open_session
 from minilte.disk.weights import tensors
+from minilte.job import resume
+from minilte.job.result import load, read_sizes
+from minilte.run.session import open_session
+from minilte.settings import stored
+from minilte.settings.config import Config
 
 
 class Lora(NamedTuple):
@@ -159,7 +160,7 @@ def export(run: Path, to: str, out: Path) -> Path:
     config = stored.read_settings(run)
     if not (run / "summary.json").exists():
         raise BadInput(f"{run}: the run is not finished; end it with --resume {run}")
-    result = api.load(run)
+    result = load(run)
     extra = {f"input.{name}": array for name, array in result.scaling._asdict().items()}
     if to == "peft":
         write_folder(out, adapter_of_run(run, config, result.weights, extra))
@@ -180,31 +181,20 @@ def refuse_place(out: Path) -> None:
 
 
 def adapter_of_run(run: Path, config: Config, final: Weights, extra: dict[str, Array]) -> dict[str, bytes]:
-    """The PEFT files of a finished run, with the factors of its last checkpoint. Raises BadInput."""
-    refuse_method(config)
-    session = open_session(config)
+    """The PEFT files of a finished run, with the factors that were merged last. Raises BadInput."""
+    sizes = blank(*read_sizes(run / "summary.json"), config.batch, config.dtype)
+    session = open_session(config.holding(data=sizes))._replace(config=config)
+    method, start = session.built.method, session.built.task.weights
+    if method.facts.one_lora is None:
+        raise BadInput(
+            f"peft: {config.method.name} with these settings does not move W by factors that are still there (a reset, "
+            "a rule, codes, or no adapters at all); use npz or safetensors"
+        )
     state = resume.latest(run, session)
     if state.step != config.steps:
         raise BadInput(f"{run}: expected a checkpoint of step {config.steps} for the factors, got step {state.step}")
-    heads = [head.now for head in state.heads] if config.method == "lte" else state.main.trained[0]
-    asked, _ = head_ranks(config, session.parts.task.weights)
-    scales = [
-        {name: lora.scale(config.alpha, rank, config.scaling) for name, rank in ranks.items()}
-        for ranks in asked[: len(heads)]
-    ]
-    merges = -(-config.steps // session.parts.method.every)
-    return peft_files(session.parts.task.weights, final, heads, scales, merge.shares(len(heads)), merges, extra)
-
-
-def refuse_method(config: Config) -> None:
-    """Raises BadInput for a run whose change is not one LoRA."""
-    if config.method not in ("lte", "lora", "mhlora"):
-        raise BadInput(f"peft: expected a run of lte, lora or mhlora, got {config.method}, which has no adapter")
-    if config.method == "lte" and config.reset != "none":
-        raise BadInput(
-            f"peft: expected a run without resets, got reset {config.reset}: its change is a sum over all merges, of "
-            "which the factors are gone; use npz or safetensors"
-        )
+    heads, scales, w = method.facts.one_lora(state.main)
+    return peft_files(start, final, heads, scales, w, -(-config.steps // method.every), extra)
 
 
 def write_folder(out: Path, files: dict[str, bytes]) -> None:

@@ -1,41 +1,41 @@
 """A run in a folder: checkpoints, metrics, pictures and the completion record; started, stopped, resumed.
 
-Every rank calls these functions; rank 0 alone writes.
+Every process calls these functions; process 0 alone writes.
 """
 
 import contextlib
-import dataclasses
 import json
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from minilte.settings import stored
-from minilte.core.types import Head, Linear
-from minilte.data.dataset import unscaled
-from minilte.cost import account
-from minilte.job import checkpoint, elastic, remarks
-from minilte.disk import folder, weights
-from minilte.show import plots
 from minilte.comm.agree import agreed, alike
-from minilte.job.checkpoint import State
-from minilte.settings.config import Config
-from minilte.run.machine import SAME_BITS, changed, fingerprint
+from minilte.core.types import Tree
+from minilte.cost import account
+from minilte.data.dataset import unscaled
+from minilte.disk import folder, weights
+from minilte.job import checkpoint, elastic, remarks
 from minilte.job.pulse import Pulse, left_by_the_dead
+from minilte.job.records import keep_until, read_records, write_record
 from minilte.job.resume import as_read, best_saved, latest, set_aside
-from minilte.run.session import Record, Session, advance, dense_weights, due, open_session, read_records
 from minilte.job.summary import summary
+from minilte.run.machine import SAME_BITS, changed, fingerprint
+from minilte.run.observe import Record, dense_weights, due
+from minilte.run.session import Session, State, advance, open_session
+from minilte.settings import stored
+from minilte.settings.config import Config
 
 
 class Watch(NamedTuple):
     """How a run speaks to whoever started it, and hears from them."""
 
-    say: Callable[[str], None]  # a line, rank 0 only
-    record: Callable[[Record, Session], None]  # after every merge, rank 0 only
+    say: Callable[[str], None]  # a line, process 0 only
+    record: Callable[[Record, Session], None]  # after every merge, process 0 only
     wish: Callable[[], int]  # the number of a signal that asked this process to stop, or 0
-    patience: float = 600.0  # seconds to wait for a silent rank
+    patience: float = 600.0  # seconds to wait for a silent process
     latest_good: bool = False  # where the newest checkpoint is damaged, may the one before be taken?
+    draw: Callable[..., None] = lambda *_: None  # (folder, session, final weights, records, baseline, rank bounds)
 
 
 SILENT = Watch(lambda line: None, lambda record, session: None, lambda: 0)
@@ -49,99 +49,103 @@ class Stopped(NamedTuple):
 
 
 def begin(path: Path, config: Config, transport) -> Path:
-    """Create the folder with its settings, before step 1. Raises BadInput on every rank."""
+    """Create the folder with its settings, before step 1. Raises BadInput on every process."""
 
     def make():
-        if transport.rank == 0:
+        if transport.process == 0:
             folder.create(path)
-            folder.write_json(path / "config.json", dataclasses.asdict(config))
+            stored.write_settings(path, config)
 
     agreed(transport, make)
     return path
 
 
-def settings(path: Path, transport, heads: int | None = None) -> Config:
-    """The settings that a run folder was created with, or goes on with in another number of heads.
+def settings(path: Path, transport, heads: int | None = None, steps: int | None = None) -> Config:
+    """The settings that a run folder was created with, or goes on with: in another number of heads, for more steps.
 
-    Raises BadInput on every rank.
+    Raises BadInput on every process.
     """
 
     def read():
         config = stored.read_settings(path)
-        return config if heads is None else elastic.with_heads(config, heads)
+        config = config if heads is None else elastic.with_heads(config, heads)
+        return config if steps is None else elastic.with_steps(config, steps)
 
     return agreed(transport, read)
 
 
 def opened(config: Config, transport) -> Session:
-    """The parts of a run on every rank. Raises BadInput on every rank."""
+    """A run on every process. Raises BadInput on every process."""
     return agreed(transport, lambda: open_session(config, transport))
 
 
 def run(path: Path, session: Session, watch: Watch) -> dict | Stopped:
     """Train to the end in a folder that `begin` made, from its newest checkpoint; returns the summary.
 
-    Raises BadInput on every rank where another process is at work in the folder, or where its files do not fit.
+    Raises BadInput on every process where another process is at work in the folder, or where its files do not fit.
     """
     transport = session.comm.transport
     with contextlib.ExitStack() as held:
-        agreed(transport, lambda: transport.rank == 0 and held.enter_context(folder.alone(path)))
+        agreed(transport, lambda: transport.process == 0 and held.enter_context(folder.alone(path)))
         with signs_of_life(path, session, watch) as pulse:
             return go_on(path, session, watch, pulse)
 
 
 @contextlib.contextmanager
 def signs_of_life(path: Path, session: Session, watch: Watch) -> Iterator[Pulse | None]:
-    """Under MPI: this rank's sign of life, and eyes for those of the others; says who died before this start."""
+    """This process's sign of life, and eyes for those of the others; says who died before this start."""
     transport = session.comm.transport
-    if not hasattr(transport, "eyes"):
+    if transport.eyes is None:
         yield None
         return
-    if transport.rank == 0 and (word := left_by_the_dead(path)):
+    if transport.process == 0 and (word := left_by_the_dead(path)):
         watch.say(f"note: {word}")
     transport.objects(None)  # nobody leaves a sign before those of the dead are gone
-    before, pulse = transport.eyes, Pulse(path, transport.rank, transport.size)
+    before, pulse = transport.eyes, Pulse(path, transport.process, transport.size)
     transport.eyes = before._replace(limit=watch.patience, beat=pulse.beat, silent=pulse.silent)
     try:
         yield pulse
     finally:
         transport.eyes = before
-    pulse.end()  # not after an error: then the sign says where this rank was
+    pulse.end()  # not after an error: then the sign says where this process was
 
 
 def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> dict | Stopped:
     """The work of `run`, in a folder that no other process touches."""
     config, transport = session.config, session.comm.transport
-    speaking = watch if transport.rank == 0 else watch._replace(say=lambda line: None)
-    for note in session.parts.notes:
+    speaking = watch if transport.process == 0 else watch._replace(say=lambda line: None)
+    for note in session.built.notes:
         speaking.say(f"note: {note}")
     check_machine(path, session, speaking)
     state = agreed(transport, lambda: latest(path, session, speaking.say if watch.latest_good else None))
     alike(transport, {"step": state.step}, "a checkpoint of")
-    if transport.rank == 0:
+    if transport.process == 0:
         checkpoint.clear(path)
-        folder.write_json(path / "config.json", dataclasses.asdict(config))  # with the heads it goes on with
+        stored.write_settings(path, config)  # with the heads it goes on with
         set_aside(path, state.step)
         keep_until(path / "metrics.jsonl", state.step)
+        if done := elastic.ended_before(path, config.steps):
+            speaking.say(f"note: {elastic.longer(config, done)}")
+            state = state._replace(facts=state.facts | {"longer": True})
     before, seen, late = state.step, [], frozenset()
     session.comm.tag = zlib.crc32(json.dumps(as_read(config)).encode())
     for record, state in advance(session, state):
         if pulse:
             pulse.step = state.step
-        if transport.rank == 0:
-            folder.append_line(path / "metrics.jsonl", record._asdict())
+        if transport.process == 0:
+            write_record(path / "metrics.jsonl", record)
             watch.record(record, session)
             remarks.of_health(seen, record, config.steps, speaking.say)
             late = remarks.of_the_late(late, session, state.step, speaking.say)
         session.comm.wish = watch.wish()
         stop = session.comm.stop
-        if stop or (before < state.step and due(before, state.step, config.save_steps, config.steps)):
+        if stop or (before < state.step and due(before, state.step, config.run.save_steps, config.steps)):
             save(path, session, state)
         before = state.step
         if stop and state.step < config.steps:
             return Stopped(stop, state.step)
     remarks.of_a_better(seen, speaking.say)
-    return finish(path, session, state, baseline(path, session, watch))
+    return finish(path, session, state, watch, baseline(path, session, watch))
 
 
 def check_machine(path: Path, session: Session, watch: Watch) -> None:
@@ -149,7 +153,7 @@ def check_machine(path: Path, session: Session, watch: Watch) -> None:
     transport = session.comm.transport
     now = fingerprint(transport.size, type(transport).__name__)
     alike(transport, {key: now[key] for key in SAME_BITS}, "its")
-    if transport.rank != 0:
+    if transport.process != 0:
         return
     file = path / "env.json"
     if file.exists() and (odd := changed(folder.read_json(file), now)):
@@ -158,16 +162,11 @@ def check_machine(path: Path, session: Session, watch: Watch) -> None:
         folder.write_json(file, now)
 
 
-def keep_until(log: Path, step: int) -> None:
-    """Drop the records after a checkpoint: its run will write them again. At step 0 nothing is kept."""
-    folder.write_lines(log, [record._asdict() for record in read_records(log) if 0 < step and record.step <= step])
-
-
 def save(path: Path, session: Session, state: State) -> None:
-    """Gather every head on rank 0 and write a checkpoint there; the best so far is kept."""
+    """Gather every head on process 0 and write a checkpoint there; the best so far is kept."""
     transport = session.comm.transport
     gathered = transport.to_root(state.heads)
-    sent = account.added([state.facts["sent"], *account.sent_by_rank(session.comm)])
+    sent = account.added([state.facts["sent"], *account.sent_by_process(session.comm)])
     if gathered is not None:
         blocks = [left_out(session, state, p) if mine is None else mine for p, mine in enumerate(gathered)]
         heads = tuple(head for block in blocks for head in block)
@@ -176,11 +175,10 @@ def save(path: Path, session: Session, state: State) -> None:
         checkpoint.save(path, whole, as_read(session.config), best_saved(path, state.step))
 
 
-def left_out(session: Session, state: State, rank: int) -> list[Head]:
-    """The heads of a rank that is late, as it will have them when it comes: all that they hold is known here."""
-    method, then = session.parts.method, state.main.then
-    heads = [method.enter(n)._replace(then=None if then is None else then[n]) for n in session.comm.blocks[rank]]
-    return [method.restart(state.main, head, state.step) for head in heads]
+def left_out(session: Session, state: State, process: int) -> list[Tree]:
+    """The heads of a process that is late, as it will have them when it comes: all that they hold is known here."""
+    method = session.built.method
+    return [method.hear(state.main, method.enter(n), state.step) for n in session.comm.blocks[process]]
 
 
 def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | None:
@@ -188,29 +186,32 @@ def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | Non
     config, transport = session.config, session.comm.transport
     if config.versus == "none":
         return None
-    inner, plain = (path / f"versus-{config.versus}", config.without_merging(config.versus))
+    inner, plain = (
+        path / f"versus-{config.versus}",
+        config.replace(method=config.versus, topology="default", versus="none"),
+    )
     if not agreed(transport, lambda: (inner / "config.json").exists()):
         begin(inner, plain, transport)
-    if transport.rank == 0:
+    if transport.process == 0:
         watch.say(f"now the baseline, {config.versus}, on the same samples")
     return run(inner, opened(plain, transport), watch)
 
 
-def finish(path: Path, session: Session, state: State, versus: dict | Stopped | None) -> dict | Stopped:
-    """Final weights, pictures, and last of all the completion record. Every rank calls; all get the summary."""
+def finish(path: Path, session: Session, state: State, watch: Watch, versus: dict | Stopped | None) -> dict | Stopped:
+    """Final weights, pictures, and last of all the completion record. Every process calls; all get the summary."""
     if isinstance(versus, Stopped):
         return versus
-    parts, comm = session.parts, session.comm
-    sent = account.bytes_sent(comm, parts, state.facts["sent"], state.step)
-    if comm.rank != 0:
+    built, comm = session.built, session.comm
+    sent = account.bytes_sent(comm, built.task, state.facts["sent"], state.step)
+    if comm.process != 0:
         return {}
     records = read_records(path / "metrics.jsonl")
-    final, dense = records[-1], dense_weights(session, state.main)
-    mean, deviation = parts.data.scaling or unscaled(parts.data.inputs)
+    final, dense = records[-1], dense_weights(built.method, state.main)
+    mean, deviation = built.data.scaling or unscaled(built.data.inputs)
     scaling = {"input.mean": mean, "input.deviation": deviation}
     weights.write_weights(path / "final.safetensors", dense, scaling)
-    bounds = {} if "resized" in state.facts else parts.rank_bounds
-    pictures(path, session, dense, records, versus, bounds)
+    bounds = {} if "resized" in state.facts else built.method.facts.bound
+    watch.draw(path, session, dense, records, versus, bounds)
     done = summary(session, state, dense, final, sent, versus)
     if told := told_before(path, done):  # it had ended already: who sent what, and how fast, was then
         return told
@@ -224,19 +225,3 @@ def told_before(path: Path, done: dict) -> dict | None:
         return None
     told = folder.read_json(path / "summary.json")
     return told if all(told.get(name) == done[name] for name in ("steps", "weights_sha256")) else None
-
-
-def pictures(
-    path: Path, session: Session, dense: dict, records: list[Record], versus: dict | None, bounds: dict[str, int]
-) -> None:
-    """Losses, accuracy, and the singular values of W_t - W_0 with the bound of law L2 where it holds."""
-    config, task = session.config, session.parts.task
-    inner = path / f"versus-{config.versus}"
-    other = read_records(inner / "metrics.jsonl") if versus else []
-    plots.loss(path / "plots", records, other)
-    if session.parts.data.classes is not None:
-        plots.accuracy(path / "plots", records, other)
-    if config.measure:
-        plots.measures(path / "plots", records)
-    moved = {name: layer.W - task.weights[name].W for name, layer in dense.items() if isinstance(layer, Linear)}
-    plots.spectrum(path / "plots", moved, bounds)

@@ -1,9 +1,10 @@
-"""What a run remarks on as it goes: losses that stand still or were better before, weights that leap, ranks that are late."""
+"""What a run remarks on as it goes: losses that stand still or were better before, weights that leap, processes that are late."""
 
 from collections.abc import Callable
 
 from minilte.run.health import leapt, stalled
-from minilte.run.session import Record, Session
+from minilte.run.observe import Record
+from minilte.run.session import Session
 
 Say = Callable[[str], None]  # a line
 BETTER = 0.9  # of the last held-out loss: a difference worth a word
@@ -36,12 +37,12 @@ def of_a_better(seen: list[Record], say: Say) -> None:
 
 
 def of_the_late(before: frozenset, session: Session, step: int, say: Say) -> frozenset:
-    """The ranks that a quorum merged without, said when they change."""
-    late = frozenset(getattr(session.comm.transport, "late", ()))
-    for rank in sorted(late ^ before):
-        if not (block := session.comm.blocks[rank]):
+    """The processes that a quorum merged without, said when they change."""
+    late = frozenset(session.comm.transport.late)
+    for process in sorted(late ^ before):
+        if not (block := session.comm.blocks[process]):
             continue  # nobody misses it
         heads = f"head {block[0]}" if len(block) == 1 else f"heads {block[0]} to {block[-1]}"
-        what = "missed the merge" if rank in late else "is back, in time for the merge"
-        say(f"note: rank {rank} ({heads}) {what} at step {step}")
+        what = "missed the merge" if process in late else "is back, in time for the merge"
+        say(f"note: process {process} ({heads}) {what} at step {step}")
     return late

@@ -1,29 +1,27 @@
 """Where a run goes on from: the checkpoint to take, in the number of heads asked for, and what is kept beside it."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 from minilte.job import checkpoint, elastic
+from minilte.job.checkpoint import Damaged
+from minilte.job.records import read_records
 from minilte.run.build import build
-from minilte.job.checkpoint import Damaged, State
+from minilte.run.session import Session, State, first_state
 from minilte.settings.config import Config
-from minilte.run.session import Session, first_state, read_records
 
 
 def latest(path: Path, session: Session, warn: Callable[[str], None] | None = None) -> State:
-    """The newest checkpoint, with this rank's heads; step 0 where there is none. Raises BadInput.
+    """The newest checkpoint, with this process's heads; step 0 where there is none. Raises BadInput.
 
-    With `warn` a damaged one is passed over, and it hears why; where all are, the run begins anew. Under a master the
-    workers leave the main state to it: they will be told what they need.
+    With `warn` a damaged one is passed over, and it hears why; where all are, the run begins anew.
     """
-    first, comm = first_state(session), session.comm
     state = newest_good(checkpoint.listed(path), lambda one: loaded(one, session), warn)
     if state is None:
-        return first
-    main = first.main if comm.rank and session.parts.master else state.main
-    return state._replace(main=main, heads=state.heads[comm.mine.start : comm.mine.stop])
+        return first_state(session)
+    mine = session.comm.mine
+    return state._replace(heads=state.heads[mine.start : mine.stop])
 
 
 def newest_good(found: list[Path], load: Callable[[Path], State], warn: Callable[[str], None] | None) -> State | None:
@@ -42,10 +40,10 @@ def loaded(path: Path, session: Session) -> State:
     """The whole state of a checkpoint, in the number of heads of the run that goes on. Raises BadInput."""
     heads = elastic.saved_heads(path)
     if heads == session.config.heads:
-        return read(path, session.config, session.parts.method)
+        return read(path, session.config, session.built.method)
     config = elastic.with_heads(session.config, heads)
-    before = read(path, config, build(config, session.parts.data, session.comm.rank).method)
-    return elastic.resized(before, session.parts.method, session.config.heads)
+    before = read(path, config, build(config, session.comm.process).method)
+    return elastic.resized(before, session.built.method, session.config.heads)
 
 
 def read(path: Path, config: Config, method) -> State:
@@ -55,7 +53,7 @@ def read(path: Path, config: Config, method) -> State:
 
 def as_read(config: Config) -> dict:
     """The settings as JSON gives them back: lists for tuples."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    return json.loads(json.dumps(config.flat()))
 
 
 def set_aside(path: Path, step: int) -> None:

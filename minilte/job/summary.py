@@ -5,17 +5,17 @@ from pathlib import Path
 from minilte.core import tree
 from minilte.core.types import Weights
 from minilte.cost import account
+from minilte.cost.units import human
 from minilte.disk import weights
-from minilte.cost.account import human
-from minilte.run.build import Parts
-from minilte.job.checkpoint import State
+from minilte.run.build import Built
+from minilte.run.observe import Record
+from minilte.run.session import Session, State
 from minilte.settings.config import Config
-from minilte.run.session import Record, Session
 
 
 def summary(session: Session, state: State, dense: Weights, final: Record, sent: dict, versus: dict | None) -> dict:
     """What summary.json holds: measures, costs, and the hash of the main weights."""
-    parts, seconds = session.parts, state.facts["seconds"]
+    built, seconds = session.built, state.facts["seconds"]
     return {
         "test_accuracy": final.test_accuracy,
         "test_loss": final.test_loss,
@@ -24,13 +24,13 @@ def summary(session: Session, state: State, dense: Weights, final: Record, sent:
         "samples": final.samples,
         "seconds": seconds,
         "samples_per_second": final.samples / seconds if seconds else 0.0,
-        "parameters": tree.size(parts.task.weights),
+        "parameters": tree.size(built.task.weights),
         "bytes_sent": sent,
-        "memory": account.memory(parts, state.main, state.heads[0]),
+        "memory": account.memory(built.task, built.method, state.main, state.heads[0], built.master),
         "weights_sha256": weights.sha256(dense),
-        "inputs": parts.data.inputs,
-        "outputs": parts.data.outputs,
-        "classes": parts.data.classes,
+        "inputs": built.data.inputs,
+        "outputs": built.data.outputs,
+        "classes": built.data.classes,
         "measures": final.measures,
         "versus": versus,
     }
@@ -63,23 +63,20 @@ def score_lines(summary: dict) -> list[str]:
 
 
 def sent_words(sent: dict) -> str:
-    """Bytes sent, beside what dense gradients would have cost the same ranks."""
+    """Bytes sent, beside what dense gradients would have cost the same processes."""
     if sent.get("before_resume"):
         kinds = ", ".join(f"{kind} {human(size)}" for kind, size in sent["by_kind"].items())
-        return f"{human(sent['total'])} by all ranks ({kinds}), {human(sent['before_resume'])} of it before the last start"
-    if (ranks := len(sent["per_rank"])) == 1:
+        return f"{human(sent['total'])} by all processes ({kinds}), {human(sent['before_resume'])} of it before the last start"
+    if (processes := len(sent["per_process"])) == 1:
         return "nothing: all heads are in one process"
-    dense = (
-        f"{human(sent['full_rank_ring'] / ranks)} by ring, {human(sent['full_rank_all_to_all'] / ranks)} all to all"
-    )
-    kinds = ", ".join(f"{kind} {human(size / ranks)}" for kind, size in sent["by_kind"].items())
-    return f"{human(sent['total'] / ranks)} a rank ({ranks} ranks: {kinds}); full-rank data parallel: {dense}"
+    dense = f"{human(sent['full_rank_ring'] / processes)} by ring, {human(sent['full_rank_all_to_all'] / processes)} all to all"
+    kinds = ", ".join(f"{kind} {human(size / processes)}" for kind, size in sent["by_kind"].items())
+    return f"{human(sent['total'] / processes)} a process ({processes} processes: {kinds}); full-rank data parallel: {dense}"
 
 
 def memory_words(memory: dict) -> str:
-    """Bytes held by a worker, part by part, beside full rank."""
-    parts = ("weights", "adapters", "merged_factors", "gradients", "optimizer")
-    held = ", ".join(f"{part.replace('_', ' ')} {human(memory[part])}" for part in parts if memory[part])
+    """Bytes held by a worker, kind by kind, beside full rank."""
+    held = ", ".join(f"{kind.replace('_', ' ')} {human(memory[kind])}" for kind in account.KINDS if memory[kind])
     return f"{human(memory['total'])} a worker ({held}); full rank {human(memory['full_rank_total'])}"
 
 
@@ -89,13 +86,15 @@ def record_words(record: Record) -> str:
     return words if record.test_accuracy is None else f"{words}  accuracy {100 * record.test_accuracy:5.2f} %"
 
 
-def describe(config: Config, parts: Parts) -> str:
+def describe(config: Config, built: Built) -> str:
     """One line about a run, for its start."""
-    words = [f"{config.method} on {parts.data.name}: {tree.size(parts.task.weights):,} weights"]
+    words = [f"{config.method.name} on {built.data.name}: {tree.size(built.task.weights):,} weights"]
     words.append(f"{config.heads} head{'s' * (config.heads > 1)}")
-    if config.method != "full":
-        words.append(f"rank {','.join(map(str, config.head_ranks)) or config.rank}, alpha {config.alpha:g}")
-    if config.method == "lte":
-        words.append(f"merge every {config.merge_every}")
-        words += [f"{config.quant} copies of W"] * (config.quant != "none")
+    if "adapters" in config.parts:
+        ranks = ",".join(map(str, config.head_ranks)) or config.rank
+        words.append(f"rank {ranks}, alpha {config.alpha:g}")
+    if built.method.every > 1 or "merge_every" in config.flat():
+        words.append(f"merge every {built.method.every}")
+    if "quant" in config.parts and config.quant.coded:
+        words.append(f"{config.quant.name} copies of W")
     return ", ".join([*words, f"{config.steps} steps of {config.batch}"])

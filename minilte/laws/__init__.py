@@ -6,7 +6,19 @@
 To see which laws your own merge rule breaks: `try_law(LAWS["L1"], variant=Variant(rule=my_rule))`.
 """
 
-from minilte.laws import dense, equivalences, full_rank, merges, pairs, low_rank as ranks, runs, steps  # noqa: F401  they register their laws
+from minilte.laws import (  # noqa: F401  they register their laws
+    dense,
+    equivalences,
+    fast,
+    full_rank,
+    low_rank,
+    merges,
+    pairs,
+    runs,
+    steps,
+    telescoping,
+    tokens,
+)
 from minilte.laws.law import Law, Verdict, in_order, try_law
 from minilte.laws.world import Case, Variant, build
 

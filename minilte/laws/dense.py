@@ -1,10 +1,13 @@
 """Every method follows the dense oracle."""
 
-from minilte.methods import data_parallel
 from minilte.laws import oracle
+from minilte.laws.exact import as_layers, dense_path, dense_settings, dense_start
 from minilte.laws.law import law
 from minilte.laws.strategies import SMOOTH, cases
-from minilte.laws.world import STEPS, Case, World, apart, build, run, weights_along, whole, worst
+from minilte.laws.world import STEPS, apart, build, weights_along, whole, worst
+from minilte.methods.fedavg import fedavg
+from minilte.methods.full import full
+from minilte.methods.mhlora import lora, mhlora
 
 
 @law(
@@ -18,70 +21,31 @@ from minilte.laws.world import STEPS, Case, World, apart, build, run, weights_al
 def follows_the_oracle(case, variant):
     """The oracle is the definition, written out."""
     world = build(case)
-    start = [tuple(layer) for layer in world.task.weights.values()]
-    rounds = run(world.method(variant), case.heads, case.steps)
-    got = [[tuple(layer) for layer in done.main.weights.values()] for done in rounds]
-    return apart([start, *got], [start, *dense_path(case)])
-
-
-def dense_path(case: Case):
-    """The main weights of a case after every merge, by the oracle."""
-    world = build(case)
-    pairs = lambda n, step=0: [tuple(pair) for pair in world.plan.draw(n, step).values()]  # noqa: E731
-    return oracle.lte(
-        [tuple(layer) for layer in world.task.weights.values()],
-        [pairs(n) for n in range(case.heads)],
-        [list(scales.values()) for scales in world.plan.scales],
-        world.task.batch,
-        case.steps,
-        dense_settings(world),
-        redraw=lambda n, step: [A for A, _ in pairs(n, step)],
-    )
-
-
-def dense_settings(world: World) -> oracle.Settings:
-    """The case's optimizer and merging, in the oracle's words."""
-    case = world.case
-    kind, momentum = ("adamw", 0.0) if case.optimizer == "adamw" else ("sgd", 0.0 if case.optimizer == "sgd" else 0.9)
-    return oracle.Settings(
-        world.task.rate,
-        case.activation,
-        kind,
-        momentum,
-        case.optimizer == "nesterov",
-        decay=case.decay,
-        every=case.every,
-        reset=case.reset,
-        reset_optimizer=case.reset_optimizer,
-    )
+    got = map(as_layers, weights_along(world.method(variant), case.heads, case.steps))
+    return apart(got, [as_layers(world.task.weights), *dense_path(case)])
 
 
 @law(
     "oracle-parallel",
     "The dense methods beside LTE",
-    "full, lora and mhlora follow their dense definitions on the concatenated batch",
+    "full, lora and mhlora follow their dense definitions on the concatenated batch; FedAvg and DiLoCo theirs",
     lambda: cases(activation=SMOOTH),
     1e-8,
     STEPS + "; Adam divides by roots as small as eps",
 )
 def parallel_follows_the_oracle(case, variant):
-    """The oracle sums over heads what the library computes as one stacked adapter, and takes the batch whole."""
-    world, N = build(case), case.heads
-    batch = lambda step: whole(world.task, N)(0, step)  # noqa: E731
-    start = [tuple(layer) for layer in world.task.weights.values()]
-    pairs = [[tuple(pair) for pair in world.plan.draw(n, 0).values()] for n in range(N)]
-    scales, settings = [list(head.values()) for head in world.plan.scales], dense_settings(world)
-    expected = {
-        data_parallel.full(world.task): oracle.full(start, batch, case.steps, settings),
-        data_parallel.mhlora(world.task, world.plan): oracle.mhlora(
-            start, pairs, scales, batch, case.steps, settings
-        ),
-        data_parallel.lora(world.task, world.plan): oracle.mhlora(
-            start, pairs[:1], scales[:1], batch, case.steps, settings
-        ),
-    }
-    errors = []
-    for method, path in expected.items():
-        got = [[tuple(layer) for layer in weights.values()] for weights in weights_along(method, N, case.steps)]
-        errors.append(apart(got, [start, *path]))
-    return worst(errors)
+    """The oracle sums over heads what the library computes as one stacked adapter, on the whole batch."""
+    world, N, T = build(case), case.heads, case.every
+    task, plan, settings, w = world.task, world.plan, dense_settings(world), [1 / case.heads] * case.heads
+    batch = lambda step: whole(task, N)(0, step)  # noqa: E731
+    start, pairs, scales = dense_start(world)
+    expected = [
+        (full(task), oracle.full(start, batch, case.steps, settings)),
+        (mhlora(task, plan), oracle.mhlora(start, pairs, scales, batch, case.steps, settings)),
+        (lora(task, plan), oracle.mhlora(start, pairs[:1], scales[:1], batch, case.steps, settings)),
+        (fedavg(task, w, T), oracle.fedavg(start, N, task.batch, case.steps, settings)),
+        (fedavg(task, w, T, 0.7, 0.9), oracle.fedavg(start, N, task.batch, case.steps, settings, 0.7, 0.9)),
+    ]
+    return worst(
+        [apart(map(as_layers, weights_along(method, N, case.steps)), [start, *path]) for method, path in expected]
+    )

@@ -1,17 +1,20 @@
-"""Laws that say two trainings are one: many heads, one wide adapter, full rank, a bigger batch."""
+"""Laws that equate two trainings: many heads, one wide adapter, full rank, a larger batch."""
 
 from hypothesis import strategies as st
 
-from minilte.methods import data_parallel
+from minilte.core.lora import Plan
+from minilte.core.optim import Optimizer
 from minilte.laws.law import law
-from minilte.laws.parts import frozen_A, rates
+from minilte.laws.optimizers import frozen_A, rates
 from minilte.laws.strategies import SMOOTH, cases
 from minilte.laws.world import (
     STEPS,
     Case,
     World,
+    alike,
     apart,
     build,
+    first_head,
     optimizer,
     same_path,
     uneven,
@@ -19,6 +22,9 @@ from minilte.laws.world import (
     whole,
     worst,
 )
+from minilte.methods.fedavg import fedavg
+from minilte.methods.full import full
+from minilte.methods.mhlora import mhlora
 
 
 @law(
@@ -29,50 +35,42 @@ from minilte.laws.world import (
     1e-8,
     STEPS + "; Adam divides by roots as small as eps",
 )
-def mhlora(case, variant):
+def many_heads_are_one(case, variant):
     """A head's gradient is N times that of its adapter in MHLoRA (s against s/N), so a rate eta/N makes the same move;
     by L1 the main weights are W_0 plus the mean of s B A, which is MHLoRA's forward, and by L10 that is what every head
     computes, since at T = 1 each of its steps comes right after a merge. Replicas have the same gradient in
     both, hence rate eta. Coupled decay is not scaled by N and needs N lambda; Adam ignores the factor but for its eps,
     which needs N eps, and keeps its rate and its decoupled decay."""
     world, N = build(case), case.heads
-    adam = case.optimizer == "adamw"
-    inner = optimizer(case.optimizer, case.decay if adam else 0.0, 1e-8)
-    if adam:
-        lte = world.task._replace(optimizer=split_eps(case, N))
-    else:
-        lte = world.task._replace(optimizer=split_decay(case, N))
-        inner = optimizer(case.optimizer, case.decay)
-    one = world._replace(task=world.task._replace(optimizer=inner))
-    return same_path(
-        World(case, lte, world.plan).method(variant), data_parallel.mhlora(one.task, one.plan), N, case.steps
-    )
+    split = split_eps if case.optimizer == "adamw" else split_decay
+    lte = World(case, world.task._replace(optimizer=split(case, N)), world.plan)
+    return same_path(lte.method(variant), mhlora(world.task, world.plan), N, case.steps)
 
 
-def by_part(adapters, replicas):
+def separate(adapters: Optimizer, replicas: Optimizer) -> Optimizer:
     """One optimizer for the adapters of (now, replica), another for the replicas."""
 
     def init(params):
         return adapters.init(params[0]), replicas.init(params[1])
 
-    def update(params, grads, state, lr, mine=False):
+    def update(params, grads, state, lr):
         now, a = adapters.update(params[0], grads[0], state[0], lr)
         replica, b = replicas.update(params[1], grads[1], state[1], lr)
         return (now, replica), (a, b)
 
-    return type(adapters)(init, update)
+    return Optimizer(init, update)
 
 
 def split_eps(case: Case, N: int):
     """adamw with N eps for the adapters, eps for the replicas."""
-    return by_part(optimizer("adamw", case.decay, N * 1e-8), optimizer("adamw", case.decay, 1e-8))
+    return separate(optimizer("adamw", case.decay, N * 1e-8), optimizer("adamw", case.decay, 1e-8))
 
 
 def split_decay(case: Case, N: int):
     """Coupled decay N lambda and rate eta / N for the adapters, lambda and eta for the replicas."""
     low = optimizer(case.optimizer, N * case.decay)
-    slow = type(low)(low.init, lambda params, grads, state, lr, mine=False: low.update(params, grads, state, lr / N))
-    return by_part(slow, optimizer(case.optimizer, case.decay))
+    slow = Optimizer(low.init, lambda params, grads, state, lr: low.update(params, grads, state, lr / N))
+    return separate(slow, optimizer(case.optimizer, case.decay))
 
 
 @law(
@@ -97,24 +95,22 @@ def mhlora_by_share(case, variant):
     fast = world.task._replace(optimizer=rates(world.task.optimizer, of_replica=N))
     even = same_path(
         World(case, fast, world.plan).method(variant, reduction="batch"),
-        data_parallel.mhlora(world.task, world.plan), N, case.steps,
+        mhlora(world.task, world.plan), N, case.steps,
     )  # fmt: skip
     w = uneven(N)
-    task = world.task._replace(shares=tuple(w))
+    task = world.task._replace(shards=tuple(w))
     method = World(case, task, world.plan).method(variant, reduction="batch", w=w, replicas="frozen")
     scales = tuple({name: N * w_n * s for name, s in head.items()} for w_n, head in zip(w, world.plan.scales))
-    weighted = data_parallel.mhlora(task, world.plan._replace(scales=scales), "frozen")
+    weighted = mhlora(task, world.plan._replace(scales=scales), "frozen")
     return worst([even, same_path(method, weighted, N, case.steps)])
 
 
 def reset_against_mhlora(case: Case) -> float:
-    """The other side of L3: with reset B the paths part. Returns how far."""
+    """The other side of L3: with reset B the paths diverge. Returns how far."""
     case = case._replace(reset="b", every=1, data="same", optimizer="momentum", bias=False)
     world = build(case)
     lte = world.task._replace(optimizer=split_decay(case, case.heads))
-    return same_path(
-        World(case, lte, world.plan).method(), data_parallel.mhlora(world.task, world.plan), case.heads, case.steps
-    )
+    return same_path(World(case, lte, world.plan).method(), mhlora(world.task, world.plan), case.heads, case.steps)
 
 
 @law(
@@ -129,12 +125,10 @@ def data_parallel_is_one_worker(case, variant):
     """The gradient of a mean over all samples is the mean of the shards' gradients, weighted by their sizes."""
     world, N = build(case), case.heads
     sizes = [1 + (n * case.samples) % 3 for n in range(N)]
-    batch = lambda n, step: tuple(part[: sizes[n]] for part in build(case._replace(samples=3)).task.batch(n, step))  # noqa: E731
-    many = world.task._replace(batch=batch, shares=tuple(size / sum(sizes) for size in sizes), clip=0.1)
-    one = many._replace(batch=whole(many, N), shares=(1.0,))
-    return apart(
-        weights_along(data_parallel.full(many), N, case.steps), weights_along(data_parallel.full(one), 1, case.steps)
-    )
+    batch = lambda n, step: tuple(array[: sizes[n]] for array in build(case._replace(samples=3)).task.batch(n, step))  # noqa: E731
+    many = world.task._replace(batch=batch, shards=tuple(size / sum(sizes) for size in sizes), clip=0.1)
+    single = many._replace(batch=whole(many, N), shards=(1.0,))
+    return apart(weights_along(full(many), N, case.steps), weights_along(full(single), 1, case.steps))
 
 
 @law(
@@ -146,12 +140,11 @@ def data_parallel_is_one_worker(case, variant):
     STEPS + "; Adam divides by roots as small as eps",
 )
 def equal_heads(case, variant):
-    """All heads walk the same path, and the mean of equal changes is the change."""
+    """All heads take the same steps, and the mean of equal changes is the change."""
     case = case._replace(ranks=(case.ranks[0],) * case.heads)
     world = build(case)
-    alike = world.plan._replace(draw=lambda n, step: world.plan.draw(0, step))
-    one = alike._replace(ranks=alike.ranks[:1], scales=alike.scales[:1])
-    many, single = (World(case, world.task, plan).method(variant) for plan in (alike, one))
+    plan = alike(world.plan)
+    many, single = (World(case, world.task, heads).method(variant) for heads in (plan, first_head(plan)))
     return apart(weights_along(many, case.heads, case.steps), weights_along(single, 1, case.steps))
 
 
@@ -173,13 +166,41 @@ def equal_heads(case, variant):
 )
 def shared_frozen_A(case, variant):
     """With A fixed and shared the product is linear in B: the mean of the B_n A is the mean of the B_n times A, and the
-    mean of the heads' gradients is the gradient of the concatenated batch. All heads see the same function after each
-    merge, so this goes on."""
+    mean of the heads' gradients is the gradient of the concatenated batch. All heads compute the same function after
+    each merge, so the induction goes on."""
     case = case._replace(ranks=(case.ranks[0],) * case.heads)
     world, N = build(case), case.heads
     task = world.task._replace(optimizer=frozen_A(world.task.optimizer))
-    alike = world.plan._replace(draw=lambda n, step: world.plan.draw(0, step))
-    one = alike._replace(ranks=alike.ranks[:1], scales=alike.scales[:1])
-    many = World(case, task, alike).method(variant, replicas="frozen")
-    single = World(case, task._replace(batch=whole(task, N)), one).method(variant, replicas="frozen")
+    plan = alike(world.plan)
+    many = World(case, task, plan).method(variant, replicas="frozen")
+    single = World(case, task._replace(batch=whole(task, N)), first_head(plan)).method(variant, replicas="frozen")
     return apart(weights_along(many, N, case.steps), weights_along(single, 1, case.steps))
+
+
+NEAR_ZERO = 1e-300  # an outer momentum that runs the code of momentum and adds nothing
+
+
+@law(
+    "L28",
+    "FedAvg and its kin",
+    "DiLoCo with outer rate 1 and momentum 0 is FedAvg; FedAvg is LTE with every layer a replica; at T = 1 with SGD (momentum too) it is data parallel",
+    lambda: cases(reset="none", reset_optimizer=False, activation=SMOOTH),
+    1e-8,
+    STEPS + "; Adam divides by roots as small as eps",
+)
+def averaging(case, variant):
+    """theta - 1 (theta - mean) is the mean. LTE averages its replicas, and without adapters these are all weights. One
+    step of SGD is linear in the gradient, so the mean of steps from one theta is the step along the mean; momentum is a
+    sum of such steps."""
+    world, N, steps = build(case), case.heads, case.steps
+    task, w = world.task, [1 / case.heads] * case.heads
+    nothing = Plan(({},) * N, ({},) * N, lambda n: {}, lambda n, step: {})
+    average = fedavg(task, w, case.every)
+    linear = task if case.optimizer != "adamw" else task._replace(optimizer=optimizer("momentum", case.decay))
+    return worst(
+        [
+            same_path(fedavg(task, w, case.every, 1.0, NEAR_ZERO), average, N, steps),
+            same_path(World(case, task, nothing).method(variant), average, N, steps),
+            same_path(fedavg(linear, w, 1), full(linear), N, steps),
+        ]
+    )

@@ -7,6 +7,7 @@ from minilte.core import lora
 from minilte.core.lora import Plan
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear
+from minilte.cost.traffic import slices
 from minilte.laws import oracle
 from minilte.laws.law import law
 from minilte.laws.strategies import SMOOTH, cases, heads, networks
@@ -16,22 +17,19 @@ C, K = 0.5, 0.1  # c of the first layer, and w_n s_n^2 there; both grow from lay
 
 
 def basis_plan(case: Case, world: World, w: list[float]) -> Plan:
-    """Heads whose A_n are together c times an orthonormal basis of R^n, in every layer, with c and w_n s_n^2 of its own."""
+    """Heads whose A_n are together c times an orthonormal basis of R^n in every layer; c and w_n s_n^2 differ by layer."""
     N, weights = case.heads, world.task.weights
-    parts = {
-        name: [len(part) for part in np.array_split(np.arange(layer.W.shape[1]), N)]
-        for name, layer in weights.items()
-    }
+    rows = {name: slices(layer.W.shape[1], N) for name, layer in weights.items()}  # of A_n
 
     def draw(n, step):
         drawn = {}
         for i, (name, layer) in enumerate(weights.items()):
             basis = lora.semi_orthogonal(stream(case.seed, "check", i), layer.W.shape[1], layer.W.shape[1])
-            A = (C + i / 4) * basis[sum(parts[name][:n]) : sum(parts[name][: n + 1])]
+            A = (C + i / 4) * basis[sum(rows[name][:n]) : sum(rows[name][: n + 1])]
             drawn[name] = Adapter(A, np.zeros((len(layer.W), len(A))))
         return drawn
 
-    ranks = tuple({name: parts[name][n] for name in weights} for n in range(N))
+    ranks = tuple({name: rows[name][n] for name in weights} for n in range(N))
     scales = tuple({name: np.sqrt((K + i / 10) / w_n) for i, name in enumerate(weights)} for w_n in w)
     return Plan(ranks, scales, lambda n: draw(n, 0), draw)
 
@@ -93,7 +91,7 @@ def dense_path(case: Case, world: World, by: list[float]):
 )
 def full_rank_in_mean(case, variant):
     """By L4's algebra a step is -(eta s^2 / N) G sum_n A_n^T A_n, and E A_n^T A_n = (r c^2 / n) I. A row that is c times a
-    vector of an orthonormal basis, each as likely as the next, has that E a a^T; so has a Gaussian row."""
+    uniformly drawn vector of an orthonormal basis has that E a a^T; so has a Gaussian row."""
     case = case._replace(every=1, reset="ab", steps=1)
     world = build(case)
     _, grads = oracle.gradients(
@@ -106,13 +104,13 @@ def full_rank_in_mean(case, variant):
             plan = world.plan._replace(draw=lambda k, step, draw=draw: rows_of_basis(case, world, k, draw))
             end = run(World(case, world.task, plan).method(variant), case.heads, 1)[-1].main.weights
             mean = mean + (end[name].W - layer.W) / n
-        each = [world.plan.scales[k][name] ** 2 * lora.layer_rank(r, layer.W) for k, r in enumerate(case.ranks)]
+        each = [world.plan.scales[k][name] ** 2 * min(r, *layer.W.shape) for k, r in enumerate(case.ranks)]
         errors.append(apart([0 * G, mean], [0 * G, -world.task.rate(0) * np.mean(each) * C**2 / n * G]))
     return worst(errors)
 
 
 def rows_of_basis(case: Case, world: World, head: int, draw: int) -> dict:
-    """Adapters whose rows are c times the vectors draw, draw + 1, … of an orthonormal basis of the head's own."""
+    """Adapters whose rows are c times the vectors draw, draw + 1, … of an orthonormal basis drawn for the head."""
     drawn = {}
     for i, (name, pair) in enumerate(world.plan.draw(head, 0).items()):
         r, n = pair.A.shape

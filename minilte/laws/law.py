@@ -10,6 +10,7 @@ import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Rule
+from minilte.laws.exact import dense_path
 from minilte.laws.world import Case, Variant, worst
 
 
@@ -54,8 +55,6 @@ EXACT = "exact: the two sides are the same floating-point operations in the same
 
 def diverges(case: Any) -> bool:
     """Does the exact dense method itself leave 1e6 in this case?"""
-    from minilte.laws.dense import dense_path  # laws are registered before one is tried
-
     return isinstance(case, Case) and not all(
         np.abs(W).max() < 1e6
         for layers in dense_path(case)
@@ -73,10 +72,10 @@ class Verdict(NamedTuple):
     tolerance: float
     holds: bool
     counterexample: str | None = None  # code to paste
-    trouble: str | None = None  # an exception that the counterexample raises
+    trouble: str | None = None  # the exception that the counterexample raises
 
     def __str__(self):
-        """In one line: what came out, and why."""
+        """The verdict and its reason, in a line."""
         if self.holds:
             return f"{self.name} holds: none of {self.examples} cases broke it"
         why = f"it raises {self.trouble}" if self.trouble else f"error {self.worst_error:.1e} > {self.tolerance:.0e}"
@@ -84,11 +83,11 @@ class Verdict(NamedTuple):
 
 
 def try_law(
-    one: Law, examples: int = 20, seed: int = 0, variant: Variant = Variant(), shrink: bool = True
+    tried: Law, examples: int = 20, seed: int = 0, variant: Variant = Variant(), shrink: bool = True
 ) -> Verdict:
-    """Hold a law against `examples` random cases; a case that breaks it is shrunk to a small one, if asked.
+    """Hold a law against `examples` random cases; `shrink` a case that breaks it.
 
-    That a law holds is evidence: no case of so many broke it. Raises BadInput for a variant that is none.
+    That a law holds is evidence, not proof: none of these cases broke it. Raises BadInput for a rule that is none.
     """
     if not isinstance(variant.rule, Rule):
         raise BadInput(
@@ -109,18 +108,18 @@ def try_law(
         print_blob=False,
         report_multiple_bugs=False,
     )
-    @seeded(seed + zlib.crc32(one.name.encode()))  # or all laws would try the same cases
-    @given(one.cases())
+    @seeded(seed + zlib.crc32(tried.name.encode()))  # or all laws would try the same cases
+    @given(tried.cases())
     def attempt(case):
         try:
-            error = worst([one.error(case, variant)])
-        except Exception as trouble:  # a part on trial may raise whatever it likes
+            error = worst([tried.error(case, variant)])
+        except Exception as trouble:  # a rule on trial may raise anything
             broken[:] = [case, repr(trouble)]
             raise AssertionError from None
         if not math.isfinite(error) and diverges(case):
             reject()  # no law is about numbers that have left the range of float64
         errors.append(error)
-        if error > one.tolerance:
+        if error > tried.tolerance:
             broken[:] = [case, None]
             raise AssertionError
 
@@ -130,8 +129,10 @@ def try_law(
         case, trouble = broken
         code = (
             "from minilte.laws import Case, LAWS, Variant\n"
-            f"variant = {'Variant()' if variant == Variant() else 'Variant(rule)  # the one on trial'}\n"
-            f"LAWS[{one.name!r}].error({case!r}, variant)"
+            f"variant = {'Variant()' if variant == Variant() else 'Variant(rule)  # the rule on trial'}\n"
+            f"LAWS[{tried.name!r}].error({case!r}, variant)"
         )
-        return Verdict(one.name, one.statement, len(errors), worst(errors), one.tolerance, False, code, trouble)
-    return Verdict(one.name, one.statement, len(errors), worst(errors), one.tolerance, True)
+        found = False, code, trouble
+    else:
+        found = True, None, None
+    return Verdict(tried.name, tried.statement, len(errors), worst(errors), tried.tolerance, *found)

@@ -3,23 +3,24 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from minilte.measure.ranks import effective_rank, numerical_rank, stable_rank
-from minilte.methods import data_parallel
-from minilte.core import lora, networks
+from minilte.core.lora import semi_orthogonal
 from minilte.core.random import stream
 from minilte.laws.law import law
-from minilte.laws.parts import frozen_A
+from minilte.laws.optimizers import frozen_A
 from minilte.laws.strategies import cases, networks, seeds
-from minilte.laws.world import Case, World, build, matrices, optimizer, run, worst
+from minilte.laws.world import Case, World, build, matrices, optimizer, run, weights_along, worst
+from minilte.measure.ranks import effective_rank, numerical_rank, stable_rank
+from minilte.measure.score import evaluate
+from minilte.methods.mhlora import lora
 
 
 def beyond(case: Case, method, bound) -> float:
     """The largest singular value of W_t - W_0 beyond `bound` directions, over the largest of all.
 
-    A change counts as 1e-4 of W at least: below that, what is left of it in float64 is the rounding of W."""
-    start, errors = matrices(method.dense(method.begin())), []
-    for done in run(method, case.heads, case.steps):
-        for name, W in matrices(method.dense(done.main)).items():
+    A change counts as 1e-4 of W at least: below that it is the rounding of W in float64."""
+    (start, *path), errors = map(matrices, weights_along(method, case.heads, case.steps)), []
+    for later in path:
+        for name, W in later.items():
             sigma = np.linalg.svd(W - start[name], compute_uv=False)
             errors.append(float(np.max(sigma[bound(W) :], initial=0.0)) / max(sigma[0], 1e-4 * np.linalg.norm(W, 2)))
     return worst(errors)
@@ -40,13 +41,13 @@ def rank_bound(case, variant):
     """By L1 W_t - W_0 is a sum of N matrices of rank r_n at most. With A fixed its rows stay in the space of the A_n's rows, which
     a reset of B does not change; at T = 1 with fresh state A never moves, since its gradient is zero at B = 0."""
     world = build(case)
-    bound = lambda W: sum(lora.layer_rank(r, W) for r in case.ranks)  # noqa: E731
+    bound = lambda W: sum(min(r, *W.shape) for r in case.ranks)  # noqa: E731
     frozen = World(case, world.task._replace(optimizer=frozen_A(world.task.optimizer)), world.plan)
     return worst(
         [
             beyond(case, world.method(variant), bound),
-            beyond(case, frozen.method(variant, reset_mode="b"), bound),
-            beyond(case, world.method(variant, reset_mode="b", reset_optimizer=True, every=1), bound),
+            beyond(case, frozen.method(variant, reset="b"), bound),
+            beyond(case, world.method(variant, reset="b", reset_optimizer=True, every=1), bound),
         ]
     )
 
@@ -54,20 +55,20 @@ def rank_bound(case, variant):
 def reset_beyond_bound(case: Case) -> float:
     """The other side of L2: resets of B with a moving A leave the bound. Returns how much lies beyond."""
     world = build(case._replace(reset="b", every=3, steps=12))
-    return beyond(world.case, world.method(), lambda W: sum(lora.layer_rank(r, W) for r in case.ranks))
+    return beyond(world.case, world.method(), lambda W: sum(min(r, *W.shape) for r in case.ranks))
 
 
 def whitened(case: Case):
     """x with x^T x / b = I exactly, and targets of a linear layer W*: the loss of W is |W - W*|_F^2.    (b,n),(b,m),(m,n)"""
     n, m = case.widths[:2]
     rows = 4 * n
-    x = np.sqrt(rows) * lora.semi_orthogonal(stream(case.seed, "synthetic"), n, rows).T
+    x = np.sqrt(rows) * semi_orthogonal(stream(case.seed, "synthetic"), n, rows).T
     W = stream(case.seed, "synthetic", 1).standard_normal((m, n))
     return x, x @ W.T, W
 
 
 def least_squares(case: Case, lr: float) -> World:
-    """A world that learns W* from all of the whitened samples at every step."""
+    """A world that learns W* from all whitened samples at every step."""
     world, (x, y, _) = build(case), whitened(case)
     rate = lambda step: lr * (1 - step / case.steps)  # noqa: E731
     return world._replace(
@@ -100,12 +101,12 @@ def under_the_floor(case, variant):
     x, y, _ = whitened(case)
     world, errors = least_squares(case, 0.1), []
     for method, rank in (
-        (data_parallel.lora(world.task, world.plan), case.ranks[0]),
+        (lora(world.task, world.plan), case.ranks[0]),
         (world.method(variant), sum(case.ranks)),
     ):
         least = floor(case, rank)
         for done in run(method, case.heads, case.steps):
-            loss = networks.evaluate(world.task.net, method.params(done.main), x, y)[0]
+            loss = evaluate(world.task.net, method.weights(done.main), x, y)[0]
             errors.append((least - loss) / max(1.0, least))
     return worst([0.0, *errors])
 
@@ -119,12 +120,12 @@ def under_the_floor(case, variant):
     "of the loss at the start; how near 1500 steps come depends on the gaps between singular values: 1.6e-6 was the worst of a thousand cases",
 )
 def reaches_the_floor(case, variant):
-    """Evidence, not a proof: the landscape of a factored least-squares problem has no local minima but the global ones
-    (Baldi & Hornik 1989), and by L3 and L5 LTE at T = 1 walks in it; that Adam gets there is what is seen."""
+    """Evidence, not a proof: the landscape of a factored least-squares problem has no local minima but the global minima
+    (Baldi & Hornik 1989), and by L3 and L5 LTE at T = 1 descends it; that Adam reaches the floor is observed."""
     x, y, _ = whitened(case)
     world = least_squares(case, 0.05)
     method = world.method(variant)
-    loss = lambda main: networks.evaluate(world.task.net, method.params(main), x, y)[0]  # noqa: E731
+    loss = lambda main: evaluate(world.task.net, method.weights(main), x, y)[0]  # noqa: E731
     end, start = loss(run(method, case.heads, case.steps)[-1].main), loss(method.begin())
     return abs(end - floor(case, sum(case.ranks))) / start
 
@@ -139,8 +140,8 @@ def reaches_the_floor(case, variant):
 )
 def rank_measures(case, variant):
     """sigma_1 is at most |.|_F, so 1 is least. The effective rank is exp of the Shannon entropy of p_i = sigma_i / sum, at
-    most the logarithm of their number, and at least its Renyi entropies of higher order; the stable rank lies below the one
-    of order infinity, sum sigma / sigma_1, since sigma_i^2 / sigma_1^2 <= sigma_i / sigma_1."""
+    most the logarithm of their number, and at least its Renyi entropies of higher order; the stable rank lies below the
+    exponential of that of order infinity, sum sigma / sigma_1, since sigma_i^2 / sigma_1^2 <= sigma_i / sigma_1."""
     m, n, k, seed, power = case
     normal = stream(seed, "check").standard_normal
     M = (normal((m, k)) * np.arange(1.0, k + 1) ** -power) @ normal((k, n))

@@ -1,8 +1,8 @@
-"""The whole method once more, in the most obvious way: what everything else is tested against.
+"""The dense oracle: the whole method in its most obvious form, against which everything else is tested.
 
-Float64, dense, one head after the other, each with its own explicit m x n matrix; no factor tricks, no trees, no
-ranks. Slow on purpose, and short enough to check by eye against the formulas of the paper. It shares no arithmetic
-with `minilte.core`: activations are differentiated by complex step, gradients of factors come from the dense one.
+Float64, dense, head after head, each with an explicit m x n matrix; no factor tricks, no trees, no processes. Slow on
+purpose, and short enough to check by eye against the formulas of the paper. It uses no arithmetic of `minilte.core`:
+activations are differentiated by complex step, and gradients of factors come from the dense gradient.
 """
 
 import math
@@ -20,7 +20,7 @@ ACTIVATIONS = {
 
 
 class Settings(NamedTuple):
-    """How a step is taken and what happens at a merge."""
+    """The settings of a step and of a merge."""
 
     lr: Callable[[int], float]  # of a step
     activation: str = "tanh"
@@ -60,7 +60,7 @@ def gradients(layers: list, activation: str, x, y):
 
 
 def move(params: dict, grads: dict, memory: dict, lr: float, s: Settings) -> None:
-    """One optimizer step on every parameter, in place; `memory` keeps what the optimizer remembers of each."""
+    """One optimizer step on every parameter, in place; `memory` holds the optimizer's state."""
     size = math.sqrt(sum((grads[key] ** 2).sum() for key in params))
     for key, p in params.items():
         g, old = grads[key] * min(1, s.clip / size if size else 1), memory.setdefault(key, {})
@@ -121,6 +121,28 @@ def mhlora(weights: list, adapters: list, scales: list, batch: Callable, steps: 
     return train(params, see, chain, batch, steps, s)
 
 
+def fedavg(weights: list, heads: int, batch: Callable, steps: int, s: Settings, rate=1.0, momentum=0.0):
+    """Every head takes T = s.every steps on batch(n, t) from the main weights; then a Nesterov step along their mean.
+
+    Rate 1 without momentum is FedAvg, else DiLoCo. Yields the weights after every round.
+    """
+    main = {(i, k): a.copy() for i, layer in enumerate(weights) for k, a in enumerate(layer) if a is not None}
+    memory: list[dict] = [{} for _ in range(heads)]
+    buf = {key: np.zeros_like(a) for key, a in main.items()}
+    layers = lambda p: [(p[i, 0], p.get((i, 1))) for i in range(len(weights))]  # noqa: E731
+    for start in range(0, steps, s.every):
+        own = [{key: a.copy() for key, a in main.items()} for _ in range(heads)]
+        for t in range(start, min(start + s.every, steps)):
+            for n in range(heads):
+                _, grads = gradients(layers(own[n]), s.activation, *batch(n, t))
+                move(own[n], {(i, k): grads[i][k] for i, k in main}, memory[n], s.lr(t), s)
+        for key in main:
+            d = main[key] - sum(p[key] for p in own) / heads
+            buf[key] = momentum * buf[key] + d
+            main[key] = main[key] - rate * (d + momentum * buf[key])
+        yield layers(main)
+
+
 class Explorer:
     """LTE's whole state as plain matrices: `step` moves one head, `merge` moves the main weights.
 
@@ -139,7 +161,7 @@ class Explorer:
         self.memory: list[dict] = [{} for _ in adapters]
 
     def own(self, n: int) -> list:
-        """The network as head n computes with it: W - s V + s B A, and its own biases."""
+        """The effective network of head n: W - s V + s B A, and the head's own biases."""
         s, B, A, V = self.scales[n], self.B[n], self.A[n], self.V[n]
         return [(self.W[i] - s[i] * V[i] + s[i] * B[i] @ A[i], self.bias[n][i]) for i in self.L]
 

@@ -1,4 +1,4 @@
-"""The reference part of docs/laws.md, written from the laws themselves: python -m minilte.laws.page docs/laws.md."""
+"""The reference section of docs/laws.md, written from the laws: python -m minilte.laws.page docs/laws.md."""
 
 import sys
 from pathlib import Path
@@ -10,10 +10,10 @@ MARK = "<!-- from here on written by python -m minilte.laws.page docs/laws.md --
 
 def reference() -> str:
     """Every law as a section: statement, proof, tolerance and its reason."""
-    parts = [MARK, "", "## As the code has them", ""]
+    lines = [MARK, "", "## As the code has them", ""]
     for law in LAWS.values():
         proof = " ".join(law.proof.split())
-        parts += [
+        lines += [
             f"### {law.name}: {law.title}",
             "",
             f"{law.statement}.",
@@ -23,11 +23,11 @@ def reference() -> str:
             f"*Held to* {law.tolerance:g}: {law.because}.",
             "",
         ]
-    return escaped("\n".join(parts))
+    return escaped("\n".join(lines))
 
 
 def escaped(text: str) -> str:
-    """Plain formulas as Markdown shows them: stars and underscores of formulas are no emphasis."""
+    """Plain formulas in Markdown, where their stars and brackets are no markup."""
     keep = {"*Proof.*": "\0", "*Held to*": "\1"}
     for words, sign in keep.items():
         text = text.replace(words, sign)
@@ -39,7 +39,7 @@ def escaped(text: str) -> str:
 
 
 def page(path: Path) -> str:
-    """The page with its reference part as it should be."""
+    """The page with its reference section written anew."""
     return path.read_text(encoding="utf-8").split(MARK)[0].rstrip() + "\n\n" + reference()
 
 

@@ -1,6 +1,6 @@
-"""Real MPI under hypothesis: one job of ranks, started once and fed cases as lines of JSON.
+"""Real MPI under hypothesis: a job of processes, started once, reads cases as lines of JSON.
 
-Hypothesis runs in the parent and never under mpirun: a search that branches differently on two ranks would hang them.
+Hypothesis runs in the parent and never under mpirun: a search that branches differently on two processes would hang them.
 """
 
 import dataclasses
@@ -11,9 +11,9 @@ import sys
 
 from minilte.comm.mpi import job
 from minilte.core import tree
-from minilte.core.errors import RankLost
+from minilte.core.errors import ProcessLost
 from minilte.laws.law import EXACT, Law
-from minilte.laws.runs import any_ranks
+from minilte.laws.runs import any_processes
 from minilte.laws.strategies import cases
 from minilte.laws.world import Case, Variant, build, run
 
@@ -26,22 +26,22 @@ def digest(case: Case, transport=None) -> str:
 
 @dataclasses.dataclass
 class Pool:
-    """A running job: `mpirun -n ranks python -m minilte.laws.pool`."""
+    """A running job: `mpirun -n processes python -m minilte.laws.pool`."""
 
-    ranks: int
+    processes: int
 
     def __post_init__(self):
-        command = job(self.ranks, "minilte.laws.pool")
+        command = job(self.processes, "minilte.laws.pool")
         self.job = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def digests(self, case: Case) -> list[str]:
-        """What each rank has at the end of the case's run. Raises RankLost when the job is gone."""
+        """The digest of every process at the end of the case's run. Raises ProcessLost when the job is gone."""
         try:
             self.job.stdin.write(json.dumps(case._asdict()) + "\n")
             self.job.stdin.flush()
             return json.loads(self.job.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            raise RankLost(f"the job of {self.ranks} ranks ended with code {self.job.wait()}") from None
+            raise ProcessLost(f"the job of {self.processes} processes ended with code {self.job.wait()}") from None
 
     def close(self) -> None:
         """End the job."""
@@ -49,7 +49,7 @@ class Pool:
         self.job.wait(timeout=30)
 
     def error(self, case: Case, variant: Variant) -> float:
-        """0 if every rank has the bits of a serial run, else 1."""
+        """0 if every process has the bits of a serial run, else 1."""
         return float(set(self.digests(case)) != {digest(case)})
 
 
@@ -58,10 +58,10 @@ def mpi_law(pool: Pool) -> Law:
     return Law(
         "L20-mpi",
         "Same bits on a real MPI job",
-        f"{pool.ranks} MPI ranks and a serial run have the same bits",
+        f"{pool.processes} MPI processes and a serial run have the same bits",
         0.0,
         EXACT,
-        any_ranks.__doc__,
+        any_processes.__doc__,
         cases,
         pool.error,
     )
@@ -73,14 +73,14 @@ def as_case(fields: dict) -> Case:
 
 
 def serve(transport) -> None:
-    """Rank 0 reads cases from stdin until it closes; every rank runs them; rank 0 writes all digests."""
+    """Process 0 reads cases from stdin until it closes; every process runs them; process 0 writes all digests."""
     while True:
-        line = transport.objects(sys.stdin.readline() if transport.rank == 0 else None)[0]
+        line = transport.objects(sys.stdin.readline() if transport.process == 0 else None)[0]
         if not line:
             return
-        everyone = transport.objects(digest(as_case(json.loads(line)), transport))
-        if transport.rank == 0:
-            sys.stdout.write(json.dumps(everyone) + "\n")
+        digests = transport.objects(digest(as_case(json.loads(line)), transport))
+        if transport.process == 0:
+            sys.stdout.write(json.dumps(digests) + "\n")
             sys.stdout.flush()
 
 

@@ -1,82 +1,103 @@
-"""Laws about whole runs: the same bits whatever the ranks, the threads, the interruptions."""
+"""Laws about whole runs: the same bits for any number of processes, any threads, any interruption."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import strategies as st
 
-from minilte.methods import data_parallel
 from minilte.comm import threads
-from minilte.comm.communicator import Ranks
+from minilte.comm.communicator import Communicator
+from minilte.comm.meetings import EVERYONE, MASTER
 from minilte.comm.solo import Solo
-from minilte.core import lte, tree
-from minilte.laws.law import EXACT, law
-from minilte.laws.strategies import cases
-from minilte.laws.world import Case, World, build, run, same_path
+from minilte.core import tree
+from minilte.core.method import Meeting, Method, rounds
+from minilte.core.types import Tree
 from minilte.job import checkpoint
 from minilte.job.checkpoint import State
+from minilte.laws.law import EXACT, law
+from minilte.laws.strategies import cases
+from minilte.laws.world import Case, World, alike, build, run, same_path, uneven
+from minilte.methods.fedavg import fedavg
+from minilte.methods.fedit import fedit
+from minilte.methods.full import full
+from minilte.methods.mhlora import lora, mhlora
 
-RANKS = (1, 2, 3, 4, 5, 8, 12)
+PROCESSES = (1, 2, 3, 4, 5, 8, 12)
 
 
 def bits(trees) -> bytes:
-    """The bytes of all arrays, one after the other."""
+    """The bytes of all arrays, in order."""
     return b"".join(leaf.tobytes() for leaf in tree.leaves(trees))
 
 
 METHODS = {
     "lte": lambda world, variant: world.method(variant),
-    "full": lambda world, _: data_parallel.full(world.task),
-    "lora": lambda world, _: data_parallel.lora(world.task, world.plan),
-    "mhlora": lambda world, _: data_parallel.mhlora(world.task, world.plan),
+    "full": lambda world, _: full(world.task),
+    "lora": lambda world, _: lora(world.task, world.plan),
+    "mhlora": lambda world, _: mhlora(world.task, world.plan),
+    "fedavg": lambda world, _: fedavg(world.task, uneven(world.case.heads), world.case.every),
+    "diloco": lambda world, _: fedavg(world.task, uneven(world.case.heads), world.case.every, 0.7, 0.9),
+    "fedit": lambda world, _: fedit(world.task, alike(world.plan), uneven(world.case.heads), world.case.every),
+    "fedex": lambda world, _: fedit(
+        world.task, alike(world.plan), uneven(world.case.heads), world.case.every, exact=True
+    ),
 }
+MEETINGS = {"everyone": EVERYONE, "master": MASTER}
 
 
-def end_bits(method, case: Case, comm: Ranks) -> bytes:
-    """The bits of the dense weights at the end of a run."""
-    main = method.begin()
-    for done in lte.rounds(method, comm, main, [method.enter(n) for n in comm.mine], case.steps):
+def go_on(
+    method: Method, comm: Communicator, main: Tree, heads: Sequence[Tree], steps: int, start: int, meeting: Meeting
+):
+    """The bits of the dense weights at the end of a run resumed at step `start`; None on a worker under a master."""
+    for done in rounds(method, comm, meeting, main, heads, steps, start):
         main = done.main
-    return bits(method.dense(main))
+    return bits(method.weights(main)) if meeting is EVERYONE or comm.process == 0 else None
+
+
+def end_bits(method: Method, case: Case, comm: Communicator, meeting: Meeting = EVERYONE) -> bytes | None:
+    """The bits of the dense weights at the end of a run; None on a worker under a master."""
+    return go_on(method, comm, method.begin(), [method.enter(n) for n in comm.mine], case.steps, 0, meeting)
 
 
 @law(
     "L20",
-    "Same bits on any ranks",
-    "a run of any method has the same bits serial, in threads, and on any number of ranks",
-    lambda: st.tuples(cases(), st.sampled_from(RANKS), st.sampled_from(list(METHODS))),
+    "Same bits on any number of processes",
+    "a run of any method has the same bits serial, in threads, on any number of processes, and under a master",
+    lambda: st.tuples(
+        cases(), st.sampled_from(PROCESSES), st.sampled_from(list(METHODS)), st.sampled_from(list(MEETINGS))
+    ),
     0.0,
     EXACT,
 )
-def any_ranks(case, variant):
-    """Heads are computed one by one whoever holds them, gathered and summed in head order, and every random number is
-    keyed by seed, purpose, head and step."""
-    case, ranks, name = case
+def any_processes(case, variant):
+    """Heads are computed one by one on whichever process holds them, then gathered and summed in head order; every random
+    number is keyed by seed, purpose, head and step."""
+    case, processes, name, meeting = case
     method, N = METHODS[name](build(case), variant), case.heads
-    alone = end_bits(method, case, Ranks(Solo(), N))
-    pooled = end_bits(method, case, Ranks(Solo(), N, threads=2))
-    everyone = threads.run(ranks, lambda transport: end_bits(method, case, Ranks(transport, N)))
-    return float({pooled, *everyone} != {alone})
+    alone = end_bits(method, case, Communicator(Solo(), N))
+    pooled = end_bits(method, case, Communicator(Solo(), N, threads=2))
+    work = lambda transport: end_bits(method, case, Communicator(transport, N), MEETINGS[meeting])  # noqa: E731
+    return float({pooled, *threads.run(processes, work)} - {None} != {alone})
 
 
 @law(
     "L20-resume",
     "Same bits after any interruption",
-    "save, load and continue is to continue, on any number of ranks",
+    "save, load and continue is to continue, on any number of processes",
     lambda: st.tuples(
         cases(steps=st.sampled_from([4, 6, 7]), every=st.sampled_from([1, 2, 3])),
         st.sampled_from(range(8)),
-        st.sampled_from(RANKS),
+        st.sampled_from(PROCESSES),
     ),
     0.0,
     EXACT,
 )
 def any_interruption(case, variant):
     """A checkpoint holds everything the next step depends on, in head order, and streams are keyed by the step."""
-    case, at, ranks = case
-    world = build(case)
-    method = world.method(variant)
-    expected = end_bits(method, case, Ranks(Solo(), case.heads))
+    case, at, processes = case
+    method = build(case).method(variant)
+    expected = end_bits(method, case, Communicator(Solo(), case.heads))
     heads = tuple(method.enter(n) for n in range(case.heads))
     state = State(0, method.begin(), heads, {})
     for done in run(method, case.heads, case.steps):
@@ -86,13 +107,10 @@ def any_interruption(case, variant):
         state = checkpoint.load(checkpoint.save(Path(folder), state, {}), method.begin(), heads, {})
 
     def rest(transport):
-        comm = Ranks(transport, case.heads)
-        mine, main = [state.heads[n] for n in comm.mine], state.main
-        for done in lte.rounds(method, comm, main, mine, case.steps, state.step):
-            main = done.main
-        return bits(method.dense(main))
+        comm = Communicator(transport, case.heads)
+        return go_on(method, comm, state.main, [state.heads[n] for n in comm.mine], case.steps, state.step, EVERYONE)
 
-    return float(set(threads.run(ranks, rest)) != {expected})
+    return float(set(threads.run(processes, rest)) != {expected})
 
 
 @law(
@@ -126,11 +144,11 @@ def any_order(case, variant):
     EXACT,
 )
 def one_seed(case, variant):
-    """Nothing is drawn but from keyed streams, and without a step nothing happens."""
+    """All draws come from keyed streams, and without a step nothing changes."""
     differ = 0
     for make in METHODS.values():
         a, b = (make(build(case), variant) for _ in range(2))
-        ends = {end_bits(method, case, Ranks(Solo(), case.heads)) for method in (a, b)}
-        idle = bits(a.dense(a.begin())) != bits(build(case).task.weights)
+        ends = {end_bits(method, case, Communicator(Solo(), case.heads)) for method in (a, b)}
+        idle = bits(a.weights(a.begin())) != bits(build(case).task.weights)
         differ += len(ends) != 1 or idle or run(a, case.heads, 0) != []
     return float(differ)

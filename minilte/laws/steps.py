@@ -1,20 +1,20 @@
-"""Laws about single steps: what a gradient step does to factors, and which changes of gauge it does not see."""
+"""Laws about single steps: what a gradient step does to factors, and which changes of gauge leave it alone."""
 
 import numpy as np
 from hypothesis import strategies as st
 
-from minilte.methods import data_parallel
 from minilte.core import layers, lora, lte, tree
 from minilte.core.errors import BadInput
 from minilte.core.lora import product
 from minilte.core.random import stream
 from minilte.core.types import Adapter
 from minilte.laws.law import law
-from minilte.laws.parts import frozen_A, rates
+from minilte.laws.optimizers import frozen_A, rates
 from minilte.laws.strategies import SMOOTH, cases, heads
 from minilte.laws.world import STEPS, Case, World, build, gap, moved_plan, optimizer, run, same_path, worst
+from minilte.methods.mhlora import mhlora
 
-ROUNDING = "rounding of a few dozen products of numbers of size 1 to 100"
+PRODUCTS = "rounding of a few dozen products of numbers of size 1 to 100"
 
 
 def one_layer(case: Case):
@@ -26,7 +26,7 @@ def one_layer(case: Case):
 
 
 def sgd_step(case: Case, pair: Adapter, eta: float):
-    """The adapter after one plain SGD step with upstream gradient dy, and its gradient."""
+    """The adapter after one plain SGD step with upstream gradient dy, and the gradient of the adapter."""
     x, W, dy, s, _, _ = one_layer(case)
     _, cache = layers.lora(x, W, None, s, pair, None)
     grad = layers.lora_back(dy, cache)[4]
@@ -48,8 +48,8 @@ def zero_B(case, variant):
     dead = gradient(Adapter(0 * pair.A, 0 * pair.B))
     moves = [gradient(pair._replace(B=0 * pair.B)).A, gradient(pair._replace(A=0 * pair.A)).B, *dead]
     world = build(case)
-    zero = world.plan._replace(draw=lambda n, step: tree.map(np.zeros_like, world.plan.draw(n, step)))
-    starts = (lambda: lte.lte(world.task, zero).enter(0), lambda: data_parallel.mhlora(world.task, zero))
+    zero = world.plan._replace(draw=lambda n, step: tree.zeros(world.plan.draw(n, step)))
+    starts = (lambda: lte.lte(world.task, zero).enter(0), lambda: mhlora(world.task, zero))
     return worst(
         [*(float(np.abs(move).max()) for move in moves), *(0.0 if refused(start) else np.inf for start in starts)]
     )
@@ -70,11 +70,11 @@ def refused(start) -> bool:
     "one SGD step moves s B A by -eta s^2 (B B^T G + G A^T A) + eta^2 s^3 G A^T B^T G",
     lambda: cases(),
     1e-11,
-    ROUNDING,
+    PRODUCTS,
 )
 def effective_step(case, variant):
-    """(B - eta s G A^T)(A - eta s B^T G), multiplied out, less B A, times s. The paper's draft has one sign and one
-    power of s otherwise."""
+    """(B - eta s G A^T)(A - eta s B^T G), multiplied out, less B A, times s. The paper's draft differs in a sign and
+    in a power of s."""
     _, _, _, s, (A, B), G = one_layer(case)
     new, _ = sgd_step(case, Adapter(A, B), eta := 0.1)
     moved = s * (product(new) - B @ A)
@@ -96,14 +96,14 @@ def drafts_step(case: Case) -> float:
     "with zero gradient decoupled decay shrinks B A by (1 - eta lambda)^2 a step: W goes to W_0, replicas to 0",
     lambda: cases(optimizer="adamw", decay=0.1, reset="none", reset_optimizer=False, bias=True),
     1e-11,
-    ROUNDING,
+    PRODUCTS,
 )
 def decay(case, variant):
     """Both factors shrink by 1 - eta lambda, and by L1 W - W_0 is the sum of their products."""
     world = build(case)
     plan = moved_plan(world.plan, case.seed)
     start = {name: layer._replace(c=layer.c + 1) for name, layer in world.task.weights.items()}
-    task = world.task._replace(weights=start, shares=(0.0,) * case.heads)  # a share of zero is a zero gradient
+    task = world.task._replace(weights=start, shards=(0.0,) * case.heads)  # an empty shard has a zero gradient
     end = run(World(case, task, plan).method(variant, reduction="batch"), case.heads, case.steps)[-1].main.weights
     kept = np.prod([1 - task.rate(step) * case.decay for step in range(case.steps)])
     errors = []
@@ -175,7 +175,7 @@ def gauge(case, variant):
     "one plain SGD step changes B^T B - A A^T by exactly eta^2 (dB^T dB - dA dA^T); (B Q^T, Q A) follows the same W",
     lambda: cases(),
     1e-11,
-    ROUNDING,
+    PRODUCTS,
 )
 def balance(case, variant):
     """dB^T B = s A G^T B is the transpose of dA A^T = s B^T G A^T, so the terms of first order cancel. Q drops out of

@@ -18,15 +18,14 @@ OPTIMIZERS = ["sgd", "momentum", "nesterov", "adamw"]
 
 
 def networks(least: int = 1, most: int = 5, depth: int = 3):
-    """Widths of networks of one to `depth` layers, each width from `least` to `most`."""
+    """Widths of networks of 1 to `depth` layers, each width from `least` to `most`."""
     return st.lists(st.integers(least, most), min_size=2, max_size=depth + 1).map(tuple)
 
 
 def heads(most: int = 4, rank: int = 3):
-    """Ranks of one to `most` heads: equal ones, or a rank for each."""
-    counts = st.sampled_from(
-        sorted(range(1, most + 1), key=lambda N: abs(N - 2))
-    )  # two before one: one is a special case
+    """Ranks of 1 to `most` heads: all equal, or drawn for each head."""
+    by_size = sorted(range(1, most + 1), key=lambda N: abs(N - 2))  # N = 2 first, since N = 1 is a special case
+    counts = st.sampled_from(by_size)
     equal = st.tuples(st.integers(1, rank), counts).map(lambda pair: pair[:1] * pair[1])
     return equal | st.lists(st.integers(1, rank), min_size=1, max_size=most).map(tuple)
 
@@ -47,7 +46,7 @@ def batches(rows: int, n: int):
 
 
 def cases(**fixed):
-    """Training problems; a keyword fixes a field of `Case` to a value or to a strategy of your own."""
+    """Training problems; a keyword fixes a field of `Case` to a value or to your own strategy."""
     drawn = dict(
         seed=seeds,
         widths=networks(),
@@ -57,11 +56,13 @@ def cases(**fixed):
         ranks=heads(),
         alpha=st.sampled_from([0.5, 1.0, 2.0]),
         every=st.integers(1, 4),
-        steps=st.integers(2, 4),  # whole rounds; a shorter one may follow
+        steps=st.integers(2, 4),  # whole rounds; a shorter round may follow
         reset=st.sampled_from(["none", "b", "ab"]),
         reset_optimizer=st.booleans(),
         optimizer=st.sampled_from(OPTIMIZERS),
-        lr=st.sampled_from([0.0003, 0.001]),  # momentum, s^2 and one sample make a rate a hundred times as large
+        lr=st.sampled_from(
+            [0.0003, 0.001]
+        ),  # momentum, s^2 and a single sample act like a rate a hundred times as large
         decay=st.sampled_from([0.0, 0.1]),
         samples=st.integers(1, 4),
         data=st.sampled_from(["own", "same"]),
@@ -74,7 +75,7 @@ def cases(**fixed):
 
 
 def in_rounds(case: Case) -> Case:
-    """The case with as many rounds as it has steps, and perhaps a shorter one at the end."""
+    """The case with as many rounds as it has steps, and perhaps a shorter round at the end."""
     return case._replace(steps=case.steps * case.every + case.seed % case.every)
 
 

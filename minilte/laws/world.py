@@ -5,15 +5,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.comm.communicator import Ranks
+from minilte.comm.communicator import Communicator
+from minilte.comm.meetings import EVERYONE
 from minilte.comm.solo import Solo
 from minilte.core import lora, lte, networks, optim, tree
+from minilte.core.head import seen
 from minilte.core.lora import Plan
-from minilte.core.merge import MEAN
+from minilte.core.lte import MEAN
+from minilte.core.method import Meeting, Method, Round, rounds
 from minilte.core.random import stream
-from minilte.core.types import Adapters, Array, Method, Round, Rule, Task, Tree, Weights
+from minilte.core.types import Adapters, Array, Head, Main, Rule, Task, Tree, Weights
 from minilte.run.machine import one_blas_thread
 
+ROUNDING = "rounding of at most a few hundred operations on numbers of size 1 to 100"
 STEPS = "rounding of a dozen steps; relu is left out, where rounding can change the side of a kink"
 
 
@@ -44,25 +48,32 @@ class Case(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """What is on trial: exchange a part for your own and see which laws it breaks."""
+    """What is on trial: put your own rule here and see which laws it breaks."""
 
     rule: Rule = MEAN
 
 
 class World(NamedTuple):
-    """A case come to life."""
+    """A case with its network, samples and adapters."""
 
     case: Case
     task: Task
     plan: Plan
 
     def method(self, variant: Variant = Variant(), **changes) -> Method:
-        """The case's LTE, with the parts on trial, and with other settings where `changes` says so."""
+        """The case's LTE with the rule on trial; `changes` are other arguments of `lte.lte`."""
         case = self.case
-        settings = dict(
-            every=case.every, reset_mode=case.reset, reset_optimizer=case.reset_optimizer, rule=variant.rule
-        )
+        settings = dict(every=case.every, reset=case.reset, reset_optimizer=case.reset_optimizer, rule=variant.rule)
         return lte.lte(self.task, self.plan, **(settings | changes))
+
+    def eyes(self, main: Main, head: Head) -> dict:
+        """The network's parameters as a head computes with them."""
+        return seen(main.weights, head.now, head.replica, V(main, head.index), self.plan.scales[head.index])
+
+
+def V(main: Main, n: int) -> Adapters | None:
+    """The factors of head n at the last merge; None stands for V_n = 0."""
+    return None if main.then is None else main.then[n]
 
 
 def optimizer(name: str, decay: float = 0.0, eps: float = 1e-8) -> optim.Optimizer:
@@ -74,11 +85,11 @@ def optimizer(name: str, decay: float = 0.0, eps: float = 1e-8) -> optim.Optimiz
 
 def build(case: Case) -> World:
     """Network, samples and adapters of a case; A is Gaussian and B starts at zero."""
-    net = networks.mlp(case.widths, case.activation, loss=case.loss)
-    weights = networks.init_weights(net, case.widths, case.seed, "float64", case.bias)
+    net = networks.mlp(case.widths, case.activation, bias=case.bias, loss=case.loss)
+    weights = networks.init_weights(net, case.seed, "float64")
     rate = lambda step: case.lr / (1 + 0.1 * step)  # noqa: E731  not constant: a law must not lean on that
-    shares = (1 / case.heads,) * case.heads
-    task = Task(net, weights, batches(case), shares, optimizer(case.optimizer, case.decay), rate)
+    shards = (1 / case.heads,) * case.heads
+    task = Task(net, weights, batches(case), shards, optimizer(case.optimizer, case.decay), rate)
     ranks = [dict.fromkeys(weights, rank) for rank in case.ranks]
     return World(case, task, lora.plan(weights, ranks, case.alpha, init="gaussian", seed=case.seed))
 
@@ -98,31 +109,36 @@ def batches(case: Case):
 
 
 def whole(task: Task, heads: int):
-    """The concatenation of all heads' batches, as one."""
-
-    def batch(_, step):
-        parts = [task.batch(n, step) for n in range(heads)]
-        return tuple(np.concatenate(part) for part in zip(*parts))
-
-    return batch
+    """The batches of all heads, concatenated."""
+    return lambda _, step: tuple(map(np.concatenate, zip(*(task.batch(n, step) for n in range(heads)))))
 
 
-def run(method: Method, heads: int, steps: int, transport=None) -> list[Round]:
+def run(method: Method, heads: int, steps: int, transport=None, meeting: Meeting = EVERYONE) -> list[Round]:
     """All rounds of a method from its start, on one process or on a transport."""
-    comm = Ranks(transport or Solo(), heads)
+    comm = Communicator(transport or Solo(), heads)
     with one_blas_thread():
-        return list(lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], steps))
+        return list(rounds(method, comm, meeting, method.begin(), [method.enter(n) for n in comm.mine], steps))
 
 
 def weights_along(method: Method, heads: int, steps: int) -> list[Weights]:
     """The dense weights at the start and after every merge."""
-    rounds = run(method, heads, steps)
+    mains = [done.main for done in run(method, heads, steps)]
     with one_blas_thread():
-        return [method.dense(method.begin()), *(method.dense(done.main) for done in rounds)]
+        return [method.weights(main) for main in (method.begin(), *mains)]
+
+
+def alike(plan: Plan) -> Plan:
+    """The plan with the adapters of the first head for all heads."""
+    return plan._replace(shape=lambda n: plan.shape(0), draw=lambda n, step: plan.draw(0, step))
+
+
+def first_head(plan: Plan) -> Plan:
+    """The plan of the first head alone."""
+    return plan._replace(ranks=plan.ranks[:1], scales=plan.scales[:1])
 
 
 def moved_plan(plan: Plan, seed: int, size: float = 0.5) -> Plan:
-    """The same plan with B drawn too: adapters as they are in the middle of a run."""
+    """The plan with random B: adapters as in the middle of a run."""
 
     def draw(n, step):
         rng, drawn = stream(seed, "check", n, step), plan.draw(n, step)
@@ -138,10 +154,10 @@ def gap(got: Tree, expected: Tree) -> float:
 
 
 def apart(path: Sequence[Tree], other: Sequence[Tree]) -> float:
-    """Largest difference between two paths of weights, relative to how far the second one went.
+    """Largest difference between two paths of weights, relative to the distance that the second path covers.
 
-    Relative to the way and not to the weights: a small step in a wrong direction must not hide behind large weights.
-    The way counts as 1e-6 at least, so that the rounding of weights of size 1 stays below 1e-9.
+    Relative to the distance and not to the weights: a small step in a wrong direction must not hide behind large
+    weights. The distance counts as 1e-6 at least, so that the rounding of weights of size 1 stays below 1e-9.
     """
     path, other = list(path), list(other)
     far = max((difference(there, other[0]) for there in other), default=0.0)
@@ -154,18 +170,18 @@ def same_path(method, other, heads: int, steps: int) -> float:
 
 
 def difference(a: Tree, b: Tree) -> float:
-    """Largest absolute difference between the arrays of two trees; infinite where one is NaN."""
+    """Largest absolute difference between the arrays of two trees; infinite where it is NaN."""
     pairs = zip(tree.leaves(a), tree.leaves(b), strict=True)
     return worst([float(np.max(np.abs(p - q), initial=0.0)) for p, q in pairs])
 
 
-def worst(gaps: Sequence[float]) -> float:
+def worst(errors: Sequence[float]) -> float:
     """The largest of some errors; NaN counts as infinite."""
-    return max((float("inf") if np.isnan(one) else one for one in gaps), default=0.0)
+    return max((float("inf") if np.isnan(error) else error for error in errors), default=0.0)
 
 
 def uneven(N: int) -> list[float]:
-    """Shares 1 : 2 : … : N, summing to one."""
+    """Shares 1 : 2 : … : N of sum 1."""
     return list(np.arange(1.0, N + 1) / (N * (N + 1) / 2))
 
 

@@ -1,6 +1,6 @@
 """How alike heads are, from their factors alone: no m x n matrix is formed.
 
-Alignment is undefined for a head whose B A is zero: that is said, and no number invented.
+Alignment is undefined for a head whose B A is zero: BadInput says so.
 """
 
 import itertools
@@ -12,22 +12,22 @@ from minilte.core.errors import BadInput
 from minilte.core.types import Adapter, Array, Tree
 
 
-def cosine(one: Adapter, other: Adapter) -> float:
+def cosine(pair: Adapter, other: Adapter) -> float:
     """tr((B_i^T B_j)(A_j A_i^T)) / (|B_i A_i|_F |B_j A_j|_F), in O(r^2 (m + n)).    ((r,n),(m,r)),((k,n),(m,k))->()
 
     Raises BadInput where a product is zero.
     """
-    size = np.sqrt(inner(one, one)) * np.sqrt(inner(other, other))
+    size = np.sqrt(inner(pair, pair)) * np.sqrt(inner(other, other))
     if not size > 0:
         raise BadInput(
             "cosine: expected B A other than zero for both heads; before the first step there is no direction"
         )
-    return float(inner(one, other) / size)
+    return float(inner(pair, other) / size)
 
 
-def inner(one: Adapter, other: Adapter) -> float:
+def inner(pair: Adapter, other: Adapter) -> float:
     """The Frobenius product <B_i A_i, B_j A_j> = sum of (B_i^T B_j) * (A_i A_j^T)."""
-    (A, B), (C, D) = (tuple(np.asarray(factor, np.float64) for factor in pair) for pair in (one, other))
+    (A, B), (C, D) = (tuple(np.asarray(factor, np.float64) for factor in factors) for factors in (pair, other))
     return float(np.sum((B.T @ D) * (A @ C.T)))
 
 
@@ -43,14 +43,14 @@ def column_space(pair: Adapter) -> Array:
     return q @ u
 
 
-def grassmann(one: Adapter, other: Adapter) -> float:
+def grassmann(pair: Adapter, other: Adapter) -> float:
     """sqrt(sum theta^2) over the principal angles between the column spaces of B_i A_i and B_j A_j.
 
     theta = arccos(clip(singular values of U_i^T U_j)), k = min(r_i, r_j) of them; at most sqrt(min(r, m - r)) pi/2.
     Identical subspaces give about 4e-8, not 0: an arc cosine near 1 keeps half the digits. Raises BadInput where a
     space is undefined.
     """
-    return angles(column_space(one), column_space(other))
+    return angles(column_space(pair), column_space(other))
 
 
 def angles(U: Array, V: Array) -> float:
@@ -62,4 +62,4 @@ def over_pairs(measure: Callable[[Tree, Tree], float], heads: Sequence[Tree]) ->
     """The mean of a measure over the N (N-1) ordered pairs of heads. Raises BadInput for fewer than two."""
     if len(heads) < 2:
         raise BadInput(f"alignment: expected at least two heads, got {len(heads)}")
-    return float(np.mean([measure(one, other) for one, other in itertools.permutations(heads, 2)]))
+    return float(np.mean([measure(pair, other) for pair, other in itertools.permutations(heads, 2)]))

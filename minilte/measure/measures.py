@@ -1,19 +1,18 @@
-"""What a run says about its own learning: ranks of the change, how alike the heads are, how noisy their gradients.
+"""Measures of learning: ranks of W_t - W_0, alignment of the heads, noise of their gradients.
 
-Every measure is a plain number, or {"undefined": reason} where it has none. Measures only look: no number of the run
-depends on them.
+Every measure is a plain number, or {"undefined": reason}. No number of the run depends on a measure.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from minilte.core import networks
+from minilte.core.errors import BadInput
+from minilte.core.types import Adapter, Adapters, Array, Task, Weights
 from minilte.measure.alignment import angles, column_space, cosine, over_pairs
 from minilte.measure.noise import noise_scale
 from minilte.measure.ranks import effective, singular_values, stable
-from minilte.core import networks
-from minilte.core.errors import BadInput
-from minilte.core.types import Adapter, Adapters, Array, Linear, Task, Weights
 
 LARGEST = 2048  # min(m, n) of a matrix whose singular values are taken: some seconds on one core
 RANKS = {"rank": len, "stable_rank": stable, "effective_rank": effective}  # of singular values
@@ -21,29 +20,26 @@ RANKS = {"rank": len, "stable_rank": stable, "effective_rank": effective}  # of 
 
 def measures(
     task: Task,
-    start: Weights,
     weights: Weights,
     heads: Sequence[Adapters] | None,
-    scales: Sequence[dict[str, float]],
+    names: Sequence[str],
     step: int,
 ) -> dict:
     """All measures of a run at a step, ready for JSON: {"step", "layers": {name: {...}}, "noise_scale"}.
 
-    `start` and `weights` are the dense main weights at step 0 and now. `heads` are the factors of every head as they
-    were merged, or None where they are not at hand; `scales` names the adapted layers, and an empty one stands for
-    all dense layers. Each layer has
+    `weights` are the dense main weights now. `heads` are the factors of every head as they were merged, or None where
+    they are not kept. Each layer of `names` has
 
         rank, stable_rank, effective_rank   of W_t - W_0, as far as it stands out of the rounding of W
         sigma_1, sigma_2, sigma_4, …        its singular values at these indices, as far as there are any
         cosine, grassmann                   means over the ordered pairs of heads, from their factors
 
-    A positive scale turns no direction, so s_n drops out of both. Heads that know nothing of each other, as random
-    r-dimensional subspaces of R^m, lie at a Grassmann distance of 4.105 for r = 8 at m = 384, and 4.274 at m = 1536;
+    A positive scale turns no direction, so s_n drops out of both. Independent heads, as random r-dimensional
+    subspaces of R^m, lie at a Grassmann distance of 4.105 for r = 8 at m = 384, and 4.274 at m = 1536;
     at r = m there is one subspace only, and every distance is 0.
     """
-    names = scales[0] if scales else [name for name, layer in weights.items() if isinstance(layer, Linear)]
     layers = {
-        name: change_ranks(name, start[name].W, weights[name].W, step)
+        name: change_ranks(name, task.weights[name].W, weights[name].W, step)
         | alignment(None if heads is None else [head[name] for head in heads])
         for name in names
     }
@@ -59,7 +55,7 @@ def known(f: Callable, *given):
 
 
 def change_ranks(name: str, W_0: Array, W: Array, step: int) -> dict:
-    """Rank, stable rank and effective rank of W - W_0, and some of the singular values that they are taken from."""
+    """Rank, stable rank and effective rank of W - W_0, and some of the singular values."""
     sigma = known(change_spectrum, name, W_0, W, step)
     if isinstance(sigma, dict):
         return dict.fromkeys(RANKS, sigma)
@@ -76,7 +72,7 @@ def powers_of_two(most: int) -> list[int]:
 def change_spectrum(name: str, W_0: Array, W: Array, step: int) -> Array:
     """The singular values of W - W_0 above the rounding of W, largest first.
 
-    One merge rounds W by eps |W|_F at most; `step` of them, at most as many as steps, add up as a random walk.
+    A merge rounds W by eps |W|_F at most; merges, at most `step`, add up as a random walk.
     Raises BadInput where nothing is above it, or the matrix is too large.
     """
     if min(W.shape) > LARGEST:
@@ -90,10 +86,12 @@ def change_spectrum(name: str, W_0: Array, W: Array, step: int) -> Array:
 
 
 def alignment(pairs: Sequence[Adapter] | None) -> dict:
-    """The mean cosine and the mean Grassmann distance over the ordered pairs of one layer's adapters."""
+    """The mean cosine and the mean Grassmann distance over the ordered pairs of a layer's adapters."""
     if pairs is None:
         return dict.fromkeys(("cosine", "grassmann"), {"undefined": "the factors of the heads are not at hand"})
-    pairs = [Adapter(*(np.asarray(factor, np.float64) for factor in pair)) for pair in pairs]  # once, not a pair
+    pairs = [
+        Adapter(*(np.asarray(factor, np.float64) for factor in pair)) for pair in pairs
+    ]  # cast once, not once a pair
     return {"cosine": known(over_pairs, cosine, pairs), "grassmann": known(mean_grassmann, pairs)}
 
 
@@ -107,13 +105,13 @@ def gradient_noise(task: Task, weights: Weights, step: int) -> float:
 
     Every parameter of the network counts, adapted or not. Raises BadInput where batches are not of each head's own.
     """
-    batches = [task.batch(n, step) for n in range(len(task.shares))]
+    batches = [task.batch(n, step) for n in range(len(task.shards))]
     if len(batches) > 1 and all(same(batches[0], batch) for batch in batches[1:]):
-        raise BadInput("noise scale: expected a batch of its own for each head; all have the same one")
+        raise BadInput("noise scale: expected a batch of its own for each head; all have the same batch")
     gradients = (networks.loss_and_grads(task.net, weights, x, y)[1] for x, y in batches)
     return noise_scale(gradients, [len(x) for x, _ in batches])
 
 
-def same(one: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
+def same(batch: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
     """Do two batches hold the same samples in the same order?"""
-    return all(map(np.array_equal, one, other))
+    return all(map(np.array_equal, batch, other))

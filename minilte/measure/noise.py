@@ -17,21 +17,21 @@ def estimates(gradients: Iterable[Tree], sizes: Sequence[int]) -> tuple[float, f
     """Unbiased estimates of |G|^2 and tr(Sigma) from the mean gradients G_k of K independent batches of b_k samples.
 
     tr(Sigma) = sum_k b_k |G_k - mean|^2 / (K - 1) and |G|^2 = |mean|^2 - tr(Sigma) / b, with b = sum_k b_k and
-    mean = sum_k b_k G_k / b. For equal sizes these are the paper's two, whose small batches are the G_k and whose big
-    one is their mean; written with differences they keep their digits where the noise is small. The gradients are
-    taken one by one, in float64 and O(M) memory, with West's update. Raises BadInput for K < 2 or an empty batch.
+    mean = sum_k b_k G_k / b. For equal sizes these are the paper's estimates, with the G_k of small batches and the
+    mean of the big batch; in this form they keep their digits where the noise is small. The gradients are taken one
+    by one, in float64 and O(M) memory, with West's update. Raises BadInput for K < 2 or an empty batch.
     """
     if len(sizes) < 2 or not min(sizes) >= 1:
         raise BadInput(f"noise scale: expected at least two batches, of one sample or more each, got {list(sizes)}")
-    mean, spread, seen = 0.0, 0.0, 0
+    mean, spread, samples = 0.0, 0.0, 0
     for gradient, size in zip(gradients, sizes, strict=True):
         flat = np.concatenate([np.ravel(leaf) for leaf in tree.leaves(gradient)], dtype=np.float64)
-        seen += size
+        samples += size
         before = flat - mean
-        mean = mean + size / seen * before
+        mean = mean + size / samples * before
         spread += size * float(before @ (flat - mean))
     trace = spread / (len(sizes) - 1)
-    return float(mean @ mean) - trace / seen, trace
+    return float(mean @ mean) - trace / samples, trace
 
 
 def noise_scale(gradients: Iterable[Tree], sizes: Sequence[int]) -> float:

@@ -1,4 +1,4 @@
-"""Codes: a weight as one of a few levels times the largest magnitude of its block.
+"""Codes: a weight is a level times the largest magnitude of its block (absmax quantization).
 
     q(w) = level[code] * absmax,  absmax = the largest |w| of the block
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilte.core.errors import BadInput, Diverged
+from minilte.core.errors import Diverged
 from minilte.core.types import Array
 
 NF4 = np.float32(
@@ -32,23 +32,9 @@ class Quantizer(NamedTuple):
     """How weights are coded."""
 
     code: str = "nf4"  # or "int8", "int4"
-    scale: str = "block"  # one absmax for each "tensor", "row" or "block"
+    scale: str = "block"  # an absmax for each "tensor", "row" or "block"
     block: int = 64
     rounding: str = "nearest"  # or "stochastic"
-
-
-def checked(quantizer: Quantizer) -> Quantizer:
-    """The quantizer itself. Raises BadInput for a word that is unknown or a block that fits no byte."""
-    for what, word, known in (
-        ("code", quantizer.code, LEVELS),
-        ("scale", quantizer.scale, SCALES),
-        ("rounding", quantizer.rounding, ROUNDINGS),
-    ):
-        if word not in known:
-            raise BadInput(f"quant {what}: expected one of {', '.join(known)}, got {word!r:.60}")
-    if quantizer.block not in {2**k for k in range(1, 17)}:
-        raise BadInput(f"quant block: expected a power of two from 2 to 65536, got {quantizer.block!r:.60}")
-    return quantizer
 
 
 def block_size(quantizer: Quantizer, m: int, n: int) -> int:
@@ -59,7 +45,7 @@ def block_size(quantizer: Quantizer, m: int, n: int) -> int:
 def absmax(flat: Array, block: int) -> Array:
     """The largest magnitude of each block.    (k,)->(ceil(k / block),)
 
-    Raises Diverged where one is not finite.
+    Raises Diverged where it is not finite.
     """
     largest = np.maximum.reduceat(np.abs(flat), np.arange(0, flat.size, block))
     if not np.isfinite(largest).all():
@@ -68,7 +54,7 @@ def absmax(flat: Array, block: int) -> Array:
 
 
 def encode(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None = None) -> tuple[Array, Array]:
-    """(codes, absmax) of a matrix: one index into the levels for each number, as bytes.    (m,n)->(mn),(blocks)
+    """(codes, absmax) of a matrix: an index into the levels for each number, as bytes.    (m,n)->(mn),(blocks)
 
     draw(shape) gives uniform numbers in [0, 1) for stochastic rounding.
 
@@ -87,7 +73,7 @@ def encode(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None
 
 
 def nearest(x: Array, levels: Array) -> Array:
-    """The index of the nearest level, the lower one of two as near.    (k,),(levels)->(k,)"""
+    """The index of the nearest level, the lower of two equally near.    (k,),(levels)->(k,)"""
     return np.searchsorted((levels[1:] + levels[:-1]) / 2, x, side="left").astype(np.uint8)
 
 
@@ -107,8 +93,8 @@ def either(x: Array, levels: Array, chance: Array) -> Array:
     """
     close = nearest(x, levels)
     below = np.clip(np.searchsorted(levels, x, side="right") - 1, 0, len(levels) - 2)
-    part = (x - levels[below]) / (levels[below + 1] - levels[below])
-    up = (below + (chance < part)).astype(np.uint8)
+    chance_up = (x - levels[below]) / (levels[below + 1] - levels[below])
+    up = (below + (chance < chance_up)).astype(np.uint8)
     on = np.abs(x - levels[close]) <= ON_A_LEVEL * np.finfo(x.dtype).eps * np.abs(levels[close])
     return np.where(on, close, up)
 
@@ -121,7 +107,7 @@ def decode(codes: Array, largest: Array, quantizer: Quantizer, shape: tuple[int,
 
 
 def fake(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None = None) -> Array:
-    """q(W) as a matrix of floats: what training with codes sees, at no saving.    (m,n)->(m,n)
+    """q(W) as a matrix of floats: fake quantization, at no saving.    (m,n)->(m,n)
 
     >>> W = np.array([[0.0, 8.0, -3.5, 0.5]])
     >>> np.round(fake(W, Quantizer("nf4")), 3).tolist()

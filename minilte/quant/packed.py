@@ -12,9 +12,8 @@ import numpy as np
 from minilte.core.types import Array
 from minilte.quant.codes import LEVELS, Quantizer, block_size, encode
 
-CHUNK, PART = 1 << 21, 8  # numbers decoded at a time: 8 MB of float32, but an eighth of the matrix at most
-
-LOOK_UP = 1 << 16  # bytes looked up at once
+CHUNK, PIECES = 1 << 21, 8  # numbers decoded at a time: 8 MB of float32, but an eighth of the matrix at most
+LOOK_UP = 1 << 16  # bytes looked up at a time
 
 
 class Packed(NamedTuple):
@@ -62,7 +61,7 @@ class Transposed(NamedTuple):
     __array_ufunc__ = None
 
     def __rmatmul__(self, x: Array) -> Array:
-        """x W^T, block of columns by block of columns.    (…,n),(m,n)->(…,m)"""
+        """x W^T, block by block of rows of W.    (…,n),(m,n)->(…,m)"""
         y = np.empty((*x.shape[:-1], self.W.shape[0]), np.result_type(x, self.W.dtype))
         for rows, W in row_blocks(self.W):
             np.matmul(x, W.T, out=y[..., rows])
@@ -75,7 +74,7 @@ def pack(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None =
     >>> W = pack(np.eye(4, 6), Quantizer("int4"))
     >>> W.codes.nbytes, W.shape  # 24 numbers in 12 bytes
     (12, (4, 6))
-    >>> (np.ones((1, 4)) @ W).tolist()  # dy W, and W was never whole
+    >>> (np.ones((1, 4)) @ W).tolist()  # dy W, without unpacking W
     [[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]]
     """
     codes, largest = encode(W, quantizer, draw)
@@ -92,7 +91,7 @@ def empty(quantizer: Quantizer, shape: tuple[int, int], dtype) -> Packed:
 
 
 def frame(quantizer: Quantizer, shape: tuple[int, int], dtype) -> tuple[Array, Array]:
-    """levels and layout: what a packed matrix of this kind has in common with all others."""
+    """levels and layout: the same for all packed matrices of a quantizer and a shape."""
     levels = np.zeros(16 if four_bits(quantizer) else 256, dtype)
     known = LEVELS[quantizer.code]
     levels[: len(known)] = known
@@ -105,7 +104,7 @@ def four_bits(quantizer: Quantizer) -> bool:
 
 
 def folded(codes: Array, quantizer: Quantizer) -> Array:
-    """Two codes a byte, the first in the low half; an odd last one has a byte to itself.    (k,)->(ceil(k/2),)"""
+    """Two codes a byte, the first in the low half; an odd last code fills a byte.    (k,)->(ceil(k/2),)"""
     if not four_bits(quantizer):
         return codes
     low, high = codes[::2], codes[1::2]
@@ -115,7 +114,7 @@ def folded(codes: Array, quantizer: Quantizer) -> Array:
 
 
 def row_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
-    """(rows, those rows decoded) one stretch after the other, each written over the last."""
+    """(rows, the decoded rows), block after block, in one workspace: each overwrites the last."""
     (m, n), table = W.shape, pairs(W.levels)
     step = rows_at_once(m, n, int(W.layout[2]), chunk or at_a_time(W))
     work = np.empty(-(-step * n // per_byte(W)), table.dtype)
@@ -126,7 +125,7 @@ def row_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Arr
 
 def at_a_time(W: Packed) -> int:
     """How many numbers may be decoded at a time."""
-    return min(CHUNK, math.prod(W.shape) // PART)
+    return min(CHUNK, math.prod(W.shape) // PIECES)
 
 
 def rows_at_once(m: int, n: int, block: int, chunk: int) -> int:
@@ -143,7 +142,7 @@ def regular(W: Packed) -> bool:
 
 
 def column_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
-    """(columns, those columns decoded) one stretch after the other, of a regular matrix, each written over the last."""
+    """(columns, the decoded columns) of a regular matrix, block after block, each overwriting the last."""
     (m, n), block, pack = W.shape, int(W.layout[2]), per_byte(W)
     table, codes = pairs(W.levels), W.codes.reshape(m, -1)
     scales = W.absmax.reshape(m, -1) if block <= n else W.absmax.reshape(1, 1)
@@ -152,17 +151,16 @@ def column_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, 
     work = np.empty(m * min(step, n) // pack, table.dtype)
     for start in range(0, n, step):
         stop = min(start + step, n)
-        part = looked_up(table, codes[:, start // pack : stop // pack], work).view(W.dtype)
+        values = looked_up(table, codes[:, start // pack : stop // pack], work).view(W.dtype)
         if block < n:
-            here = scales[:, start // block : stop // block, None]
-            part.reshape(m, -1, block)[...] *= here
+            values.reshape(m, -1, block)[...] *= scales[:, start // block : stop // block, None]
         else:
-            part *= scales
-        yield slice(start, stop), part
+            values *= scales
+        yield slice(start, stop), values
 
 
 def pairs(levels: Array) -> Array:
-    """What a byte stands for: two levels side by side as one complex number, or one level of 256.    ->(256,)"""
+    """What a byte stands for: two levels side by side as a complex number, or a level of 256.    ->(256,)"""
     if len(levels) == 256:
         return levels
     byte = np.arange(256)
@@ -178,13 +176,13 @@ def per_byte(W: Packed) -> int:
 def looked_up(table: Array, codes: Array, work: Array) -> Array:
     """table[codes], written to the workspace: a fresh array for each block takes five times as long.
 
-    A stretch at a time, because NumPy makes eight bytes of every byte that it looks up.
+    `LOOK_UP` bytes at a time, because NumPy casts every index to eight bytes.
     """
     out = work[: codes.size].reshape(codes.shape)
     step = max(1, LOOK_UP * len(codes) // codes.size)
     for start in range(0, len(codes), step):
-        part = slice(start, start + step)
-        np.take(table, codes[part], out=out[part], mode="clip")  # a byte is never out of range; "raise" would copy
+        rows = slice(start, start + step)
+        np.take(table, codes[rows], out=out[rows], mode="clip")  # a byte is never out of range; "raise" would copy
     return out
 
 

@@ -8,24 +8,43 @@ longer say, so it breaks the rank bound and telescoping (law L12). Source: DiLoC
 """
 
 from minilte.core import tree
-from minilte.core.merge import MEAN
-from minilte.core.optim import zeros
-from minilte.core.types import Rule
+from minilte.core.lte import MEAN
+from minilte.core.types import Rule, Tree
+from minilte.settings.knob import knob
+from minilte.settings.part import part
 
 
 def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN) -> Rule:
     """A rule that steps along what `rule` would do."""
 
     def init(weights):
-        return (rule.init(weights), zeros(weights) if momentum else None)
+        return (rule.init(weights), tree.zeros(weights) if momentum else None)
 
     def merge(state, weights, *work):
         inner, buf = state
         goal, inner = rule.merge(inner, weights, *work)
-        d = tree.map(lambda now, goal: now - goal, weights, goal)
-        if momentum:
-            buf = tree.map(lambda b, d: momentum * b + d, buf, d)
-            d = tree.map(lambda d, b: d + momentum * b, d, buf)
-        return tree.map(lambda now, d: now - rate * d, weights, d), (inner, buf)
+        weights, buf = toward(weights, goal, buf, rate, momentum)
+        return weights, (inner, buf)
 
-    return Rule(init, merge)
+    return Rule(init, merge, bounded=rule.bounded and not momentum)
+
+
+def toward(now: Tree, goal: Tree, buf: Tree, rate: float, momentum: float) -> tuple[Tree, Tree]:
+    """One outer step from `now` toward `goal`: (what comes of it, the momentum buffer)."""
+    d = tree.map(lambda now, goal: now - goal, now, goal)
+    if momentum:
+        buf = tree.map(lambda b, d: momentum * b + d, buf, d)
+        d = tree.map(lambda d, b: d + momentum * b, d, buf)
+    return tree.map(lambda now, d: now - rate * d, now, d), buf
+
+
+@part("rule", "outer", needs={"each"})
+class Outer:
+    """A Nesterov step along the mean, as DiLoCo takes it (Douillard et al. 2023)."""
+
+    outer_rate: float = knob(0.7, "part of the way to the mean", above=0.0)
+    outer_momentum: float = knob(0.9, "of the outer step", least=0.0, below=1.0)
+
+    def build(self) -> Rule:
+        """The rule of these settings."""
+        return outer(self.outer_rate, self.outer_momentum)

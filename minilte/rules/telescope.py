@@ -5,8 +5,9 @@ alone (so not inside an outer optimizer). It costs a second W, and rounding does
 """
 
 from minilte.core.errors import BadInput
-from minilte.core.merge import merged
+from minilte.core.lte import merged
 from minilte.core.types import Rule
+from minilte.settings.part import part
 
 
 def merge(start, weights, sent, then, scales, w, each):
@@ -16,4 +17,13 @@ def merge(start, weights, sent, then, scales, w, each):
     return merged(start, sent, None, scales, w, each), start
 
 
-TELESCOPE = Rule(lambda weights: weights, merge)
+TELESCOPE = Rule(lambda weights: weights, merge, bounded=True)
+
+
+@part("rule", "telescope", needs={"no reset", "all heads", "float W", "each"})
+class Telescope:
+    """The same mean from W_0, half the work, without resets."""
+
+    def build(self) -> Rule:
+        """The rule."""
+        return TELESCOPE

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minilte.core.errors import Diverged
-from minilte.core.types import Tree
 
 RUNAWAY, PATIENT = 10.0, 3  # a loss of so many times the first, at so many merges in a row, is no training any more
 LEAP = 10.0  # times the largest update before: a finite loss may not show it yet
@@ -22,14 +21,14 @@ class Health(NamedTuple):
 
 
 def diverged(words: str, agreed: bool) -> Diverged:
-    """The error with what can be done about it; `agreed` where every rank raises it."""
+    """The error with what can be done about it; `agreed` where every process raises it."""
     trouble = Diverged(f"{words}; lower --lr or --alpha, or set --clip")
     trouble.agreed = agreed
     return trouble
 
 
 def checked(health: Health, step: int, losses: Sequence[float], silent: float) -> Health:
-    """The health after a merge. Raises Diverged, on all ranks, for a loss that is finite and has run away.
+    """The health after a merge. Raises Diverged, on all processes, for a loss that is finite and has run away.
 
     `silent` is the loss of a network whose output is zero: a run that starts below it, at a solution, may well go up
     to many times a loss of nearly nothing.
@@ -49,10 +48,9 @@ def refuse_infinite(step: int, losses: dict[str, float], agreed: bool) -> None:
             raise diverged(f"{whose}: the loss is {loss} at step {step}", agreed)
 
 
-def distrusted(main: Tree) -> dict[str, float]:
+def distrusted(trust: Sequence[float] | None) -> dict[str, float]:
     """The heads that did not count in full at the last merge, and how much they did."""
-    trust = getattr(main, "trust", None)
-    return {} if trust is None else {str(n): float(trust[n]) for n in np.flatnonzero(trust < 1)}
+    return {} if trust is None else {str(n): float(trust[n]) for n in np.flatnonzero(np.less(trust, 1))}
 
 
 def stalled(losses: Sequence[tuple[int, float]], steps: int) -> int | None:

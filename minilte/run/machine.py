@@ -20,13 +20,13 @@ def _controller():
 
 
 _lock = threading.Lock()
-_inside: list[None] = []  # one for each `with one_blas_thread()` that is open, in any Python thread
+_inside: list[None] = []  # an entry for every `with one_blas_thread()` that is open, in any Python thread
 _limit = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """BLAS uses one thread inside: two give other bits, and ranks times threads starve each other.
+    """BLAS uses one thread inside: two give other bits, and processes times threads starve each other.
 
     The limit is the process's own, so the first Python thread that comes in sets it and the last one out lifts it.
     """
@@ -57,7 +57,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def fingerprint(ranks: int, transport: str) -> dict:
+def fingerprint(processes: int, transport: str) -> dict:
     """What has to be equal for equal bits, and what is good to know when they differ."""
     blas = [pool for pool in _controller().info() if pool["user_api"] == "blas"]
     first = blas[0] if blas else {}
@@ -70,12 +70,18 @@ def fingerprint(ranks: int, transport: str) -> dict:
         "machine": platform.machine(),
         "system": platform.system(),
         "cores": cores(),
-        "ranks": ranks,
+        "processes": processes,
         "transport": transport,
     }
 
 
-SAME_BITS = ("numpy", "blas", "kernel", "blas_threads", "machine")  # the ranks may change, these may not
+SAME_BITS = (
+    "numpy",
+    "blas",
+    "kernel",
+    "blas_threads",
+    "machine",
+)  # the number of processes may change, these may not
 
 
 def changed(before: dict, now: dict) -> list[str]:

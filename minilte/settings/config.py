@@ -1,221 +1,168 @@
-"""The settings of a run: one flat, frozen, validated dataclass. Flags, TOML files and `ml.Config(...)` all end here."""
+"""The settings of a run, as a choice of parts. Flags, TOML files and `ml.Config(...)` all end here."""
 
-import dataclasses
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from minilte.comm.wire import WIRES
 from minilte.core.errors import BadInput
-from minilte.core.layers import ACTIVATIONS
-from minilte.core.lora import INITS, scale
-from minilte.core.lte import REDUCTIONS, REPLICAS, RESETS
-from minilte.core.merge import MEAN, shares
-from minilte.core.schedules import SHAPES
-from minilte.around.guarded import POLICIES
-from minilte.rules.telescope import TELESCOPE
-from minilte.quant.codes import LEVELS, ROUNDINGS, SCALES
-from minilte.settings.knob import MOST, check_fields, flag_name, knob
-
-RULES = {"mean": MEAN, "telescope": TELESCOPE}
+from minilte.disk.files import brief
+from minilte.settings.given import MAY, OWN, Given
+from minilte.settings.knob import flag_name, plain
+from minilte.settings.part import check_together, every_part, find, knobs, owners, words_of
+from minilte.settings.places import PLACES, Place
 
 
-MERGING = (  # settings that say something to a method that merges factors alone
-    "merge_rule", "shares", "topology", "wire", "bad_heads", "quorum", "grace", "correction",
-    "stack",
-    "quant", "quant_mode", "quant_scale", "quant_block", "quant_rounding",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False)
 class Config:
-    """Everything that decides the numbers of a run. Raises BadInput, naming the field, when it is created."""
+    """Everything that decides the numbers of a run: place -> part.
 
-    # data
-    data: str = knob(
-        "fashion-mini", "fashion-mini, fashion-mnist, least-squares, or a path: folder of IDX, .npz, .csv"
-    )
-    data_dir: str = knob("", "folder of fashion-mnist; default $MINILTE_DATA, then where Debian puts it")
-    inputs: int = knob(32, "least-squares: inputs n", least=1, most=100_000)
-    outputs: int = knob(32, "least-squares: outputs m", least=1, most=100_000)
-    samples: int = knob(4096, "least-squares: training samples", least=1, most=100_000_000)
-    spectrum: str = knob("flat", "least-squares: singular values of the target", choices=("flat", "gaussian"))
-    target_rank: int = knob(0, "least-squares: rank of the target; 0 for full", least=0, most=MOST)
-    noise: float = knob(0.0, "least-squares: deviation of the noise", least=0.0)
-    # network
-    model: str = knob(
-        "mlp", "mlp; linear (one layer) or deep-linear, without activation", choices=("mlp", "linear", "deep-linear")
-    )
-    widths: tuple[int, ...] = knob((256, 256), "hidden widths, as 256,256", least=1, most=1_000_000)
-    activation: str = knob(
-        "relu", "between the layers of an mlp", choices=tuple(n for n in ACTIVATIONS if n != "identity")
-    )
-    norm: bool = knob(False, "layer norm before each activation")
-    bias: bool = knob(True, "biases in the dense layers")
-    label_smoothing: float = knob(0.0, "of the cross-entropy's targets", least=0.0, below=1.0)
-    # method
-    method: str = knob("lte", "full (data parallel), lora, mhlora, lte", choices=("full", "lora", "mhlora", "lte"))
-    heads: int = knob(8, "heads N, the workers among which the batch is split", least=1, most=100_000)
-    rank: int = knob(32, "rank r of every adapter; a layer uses min(rank, m, n)", least=1, most=MOST)
-    head_ranks: tuple[int, ...] = knob((), "a rank for each head, as 32,32,8,8; overrides --rank", least=1, most=MOST)
-    layer_ranks: tuple[str, ...] = knob((), "ranks of single layers, as layer1=64,layer3=4; override the others")
-    adapt: tuple[str, ...] = knob((), "names of the layers that get adapters, as layer1,layer2; default all")
-    alpha: float = knob(2048.0, "numerator of the scale s", above=0.0)
-    scaling: str = knob("rank", "s = alpha / rank, or alpha / sqrt(rank)", choices=("rank", "sqrt-rank"))
-    init: str = knob("bernstein", "how A starts (B starts at zero)", choices=tuple(INITS))
-    head_init: str = knob("own", "A of its own for each head, or the same for all", choices=("own", "same"))
-    head_data: str = knob("own", "each head its block of the batch, or all the whole batch", choices=("own", "same"))
-    merge_every: int = knob(10, "T, local steps between merges (lte)", least=1, most=MOST)
-    merge_rule: str = knob(
-        "mean", "the paper's mean; telescope: the same from W_0, half the work, without resets", choices=tuple(RULES)
-    )
-    reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=RESETS)
-    reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
-    loss_reduction: str = knob(
-        "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=REDUCTIONS
-    )
-    shares: tuple[float, ...] = knob((), "w_n of each head in a merge, as 0.5,0.25,0.25; default the same", least=0.0)
-    topology: str = knob(
-        "default",
-        "who hears what at a merge; default allgather, or server where --quant is given; auto: the fewest bytes",
-        choices=("default", "auto", "allgather", "allreduce", "server"),
-    )
-    wire: str = knob("full", "how factors travel", choices=tuple(WIRES))
-    quant: str = knob("none", "how the heads see W", choices=("none", *LEVELS))
-    quant_mode: str = knob("packed", "decode inside every product, or once into floats", choices=("packed", "fake"))
-    quant_scale: str = knob("block", "one scale for each", choices=SCALES)
-    quant_block: int = knob(64, "numbers that share a scale, a power of two", least=2, most=65536)
-    quant_rounding: str = knob("nearest", "to a code", choices=ROUNDINGS)
-    bad_heads: str = knob(
-        "stop", "a head that is not finite, or (skip, clip) moved 3 times as far as the median", choices=POLICIES
-    )
-    quorum: int = knob(
-        0, "heads that suffice for a merge under a master; who misses it is left out; 0: all", least=0, most=100_000
-    )
-    grace: float = knob(5.0, "seconds to wait for the others once a quorum is there", least=0.0, most=1e6)
-    correction: str = knob(
-        "factors", "V as factors beside W, or absorbed into a dense W of each head", choices=("factors", "absorbed")
-    )
-    stack: int = knob(
-        1,
-        "heads of a rank that share their dense products: faster for few rows a head, other bits",
-        least=1,
-        most=MOST,
-    )
-    replicas: str = knob("average", "biases and norms: trained and averaged at merges, or frozen", choices=REPLICAS)
-    # optimisation
-    optimizer: str = knob("adamw", "of every head", choices=("adamw", "sgd"))
-    lr: float = knob(1e-3, "largest learning rate", above=0.0)
-    momentum: float = knob(0.0, "of sgd", least=0.0, below=1.0)
-    nesterov: bool = knob(False, "Nesterov's form of the momentum")
-    beta1: float = knob(0.9, "of adamw", least=0.0, below=1.0)
-    beta2: float = knob(0.999, "of adamw", least=0.0, below=1.0)
-    eps: float = knob(1e-8, "of adamw", above=0.0)
-    weight_decay: float = knob(0.0, "coupled for sgd, decoupled for adamw", least=0.0)
-    clip: float = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
-    schedule: str = knob("cosine", "of the learning rate after the warm-up", choices=tuple(SHAPES))
-    warmup: float = knob(0.05, "fraction of the steps with a rising rate", least=0.0, most=1.0)
-    batch: int = knob(512, "samples a step, over all heads together", least=1, most=MOST)
-    steps: int = knob(400, "local steps of every head", least=0, most=MOST)
-    # the run
-    eval_every: int = knob(
-        0, "steps between evaluations, rounded up to merges; 0: a twentieth of the run", least=0, most=MOST
-    )
-    save_every: int = knob(
-        0, "steps between checkpoints, rounded up to merges; 0: a tenth of the run", least=0, most=MOST
-    )
-    measure: bool = knob(False, "at evaluations: ranks of W_t - W_0, alignment of heads, gradient noise scale")
-    seed: int = knob(0, "of everything random", least=0, below=2**63)
-    dtype: str = knob("float32", "of all arithmetic", choices=("float32", "float64"))
-    init_from: str = knob("", "start from the weights in this .safetensors file")
-    versus: str = knob("none", "train this baseline too, on the same samples", choices=("none", "full"))
+    Config(method="lte", rank=8, data="mine.npz") takes settings by their flat names, as flags do. `config.method` is
+    the part that fills a place, `config.rank` a setting of a part that was chosen. Raises BadInput, naming the setting.
 
-    def __post_init__(self):
-        check_fields(self)
-        self.check_together()
+    >>> config = Config(method="lte", rank=8)
+    >>> config.method.name, config.rank, config.adapters.rank
+    ('lte', 8, 8)
+    """
 
-    def check_together(self):
-        """What no single field can know. Raises BadInput."""
-        if self.head_ranks and len(self.head_ranks) != self.heads:
-            raise BadInput(f"head-ranks: expected one for each of {self.heads} heads, got {len(self.head_ranks)}")
-        scale(self.alpha, min(self.head_ranks or (self.rank,)), self.scaling)
-        if self.merge_rule == "telescope" and self.reset != "none":
-            raise BadInput(f"merge-rule: expected mean with --reset {self.reset}, got telescope, which starts at W_0")
-        self.check_merge()
-        if self.batch < self.heads and self.head_data == "own":
-            raise BadInput(f"batch: expected at least one sample for each of {self.heads} heads, got {self.batch}")
-        if self.nesterov and not (self.optimizer == "sgd" and self.momentum):
-            raise BadInput("nesterov: expected --optimizer sgd and a --momentum above 0")
+    parts: dict[str, Any]
 
-    def check_merge(self):
-        """How the settings of merging, quantization and travel fit together. Raises BadInput."""
-        if self.shares:
-            shares(self.heads, self.shares)
-        if self.quant_block & (self.quant_block - 1):
-            raise BadInput(f"quant-block: expected a power of two, got {self.quant_block}")
-        for name in MERGING:
-            if self.method != "lte" and getattr(self, name) != self.default(name):
-                raise BadInput(
-                    f"{flag_name(name)}: {self.method} sums gradients and merges no factors; leave it out, or use lte"
-                )
-        for name in ("quant_mode", "quant_scale", "quant_block", "quant_rounding"):
-            if self.quant == "none" and getattr(self, name) != self.default(name):
-                raise BadInput(f"{flag_name(name)}: expected a --quant, without which it says nothing")
-        factors_only = {"wire": "full", "quant": "none", "merge_rule": "mean", "bad_heads": "stop"}
-        for name, needed in factors_only.items():
-            if self.topology == "allreduce" and (got := getattr(self, name)) != needed:
-                raise BadInput(
-                    f"topology: allreduce sends dense changes, which needs {flag_name(name)} {needed}, got {got}"
-                )
-        if self.merge_rule == "telescope" and self.bad_heads != "stop":
+    def __init__(self, **settings):
+        self._fill(settings, may_go=())
+
+    def _fill(self, settings: dict, may_go: Iterable[str]) -> None:
+        rest = dict(settings)
+        wanted = {place: choose(place, spec, rest) for place, spec in PLACES.items()}
+        brought = brought_by(wanted["method"][0], settings)
+        parts = {}
+        for place, (cls, extra) in wanted.items():
+            if PLACES[place].always or place in brought:
+                mine = {name: rest.pop(name) for name in knobs(cls) if name in rest}
+                parts[place] = cls(**extra, **mine)
+            elif (flag := PLACES[place].flag) in settings and flag not in may_go:
+                raise BadInput(not_chosen(flag))
+        for name in rest:
+            if name not in may_go:
+                raise BadInput(not_chosen(name))
+        object.__setattr__(self, "parts", parts)
+        check_together(parts, self)
+
+    def __getattr__(self, name: str):
+        parts = vars(self).get("parts", {})  # while a copy is being made there are none
+        if name in parts:
+            return parts[name]
+        for part in parts.values():
+            if name in knobs(part):
+                return getattr(part, name)
+        raise AttributeError(f"no setting {name!r} in a run of these parts: {', '.join(parts)}")
+
+    def flat(self) -> dict:
+        """All settings by their flat names, the choices among them: what a flag, a TOML file or JSON can hold."""
+        values = {}
+        for place, part in self.parts.items():
+            if flag := PLACES[place].flag:
+                values[flag] = part.path if part.name == PLACES[place].other else part.name
+            values |= {name: getattr(part, name) for name in knobs(part)}
+        return values
+
+    def own(self) -> dict:
+        """The settings that are not what they are by default."""
+        usual = {spec.flag: spec.default for spec in PLACES.values()}
+        usual |= {name: knob.default for part in self.parts.values() for name, knob in knobs(part).items()}
+        return {name: value for name, value in self.flat().items() if value != usual[name]}
+
+    def replace(self, **changes) -> "Config":
+        """The same run with other settings. What belongs to a part that is no longer chosen goes with it."""
+        made, had = object.__new__(Config), self.flat()
+        made._fill(had | changes, may_go=had.keys() - changes.keys())
+        own = [place for place, part in self.parts.items() if isinstance(part, Given)]
+        kept = {place: self.parts[place] for place in own if isinstance(made.parts.get(place), Given)}
+        object.__setattr__(made, "parts", made.parts | kept)
+        return made
+
+    def holding(self, **things) -> "Config":
+        """The same run with things of one's own, by place, in the place of its parts. Raises BadInput."""
+        made, given = object.__new__(Config), {place: thing for place, thing in things.items() if thing is not None}
+        parts = self._without_method() if "method" in given else self.parts
+        for place in given:
+            if place not in parts or place not in MAY:
+                whose = "a method of your own" if "method" in given else words_of(self.method)
+                raise BadInput(f"{place}: {whose} takes none, got {brief(given[place])}")
+        object.__setattr__(made, "parts", parts | {place: Given(place, thing) for place, thing in given.items()})
+        check_together(made.parts, made)
+        return made
+
+    def _without_method(self) -> dict[str, Any]:
+        """The parts that a method of one's own finds: all but what came with the method, the adapters excepted.
+
+        Raises BadInput for a setting of those that go which is not what it is by default: nothing would read it.
+        """
+        kept = {place: part for place, part in self.parts.items() if PLACES[place].always or place == "adapters"}
+        for name, value in self.own().items():
+            if name == "method" or any(name in settings_of(place) for place in kept if place != "method"):
+                continue
             raise BadInput(
-                "merge-rule: expected mean with --bad-heads skip or clip, got telescope, which leaves nobody out"
+                f"{flag_name(name)}: a method of your own does not read it, got {brief(value)}; leave it out, and give"
+                " the function what it needs"
             )
-        for name, needed in {"correction": "factors", "merge_rule": "mean"}.items():
-            if self.quant != "none" and (got := getattr(self, name)) != needed:
-                raise BadInput(
-                    f"{flag_name(name)}: expected {needed} with --quant, where W is the heads' common copy, got {got}"
-                )
-        if self.wire == "float16" and self.bad_heads != "stop":
-            raise BadInput(
-                "wire: expected full or bfloat16 with --bad-heads skip or clip: float16 cannot carry a bad head"
-            )
-        self.check_quorum()
-        if self.correction == "absorbed" and (self.reset != "none" or self.stack > 1):
-            raise BadInput(
-                "correction: expected factors with a reset or --stack; absorbed is for --reset none, head by head"
-            )
+        return kept
 
-    def check_quorum(self):
-        """A quorum needs a master, who decides who is late, and a guard that leaves heads out. Raises BadInput."""
-        if not self.quorum:
-            if self.grace != self.default("grace"):
-                raise BadInput("grace: expected a --quorum, without which all are waited for")
-            return
-        if self.quorum > self.heads:
-            raise BadInput(f"quorum: expected at most the {self.heads} heads there are, got {self.quorum}")
-        for name, fit in {
-            "bad_heads": ("skip", "clip"),
-            "topology": ("default", "server"),
-            "versus": ("none",),
-        }.items():
-            if (got := getattr(self, name)) not in fit:
-                raise BadInput(f"quorum: expected --{flag_name(name)} {' or '.join(fit)}, got {got}")
+    def __hash__(self):
+        return hash(repr(self))
 
-    def without_merging(self, method: str) -> "Config":
-        """The same run by a method that merges nothing."""
-        plain = {name: self.default(name) for name in MERGING}
-        return dataclasses.replace(self, method=method, versus="none", **plain)
+    def __repr__(self):
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self.own().items())})"
 
-    @classmethod
-    def default(cls, name: str):
-        """What a setting is where nothing is said."""
-        return cls.__dataclass_fields__[name].default
 
-    @property
-    def eval_steps(self) -> int:
-        """Steps between evaluations."""
-        return self.eval_every or max(1, self.steps // 20)
+def choose(place: str, spec: Place, rest: dict) -> tuple[type, dict]:
+    """(part, hidden knobs) that the settings choose for a place; the choice is taken out of `rest`. Raises BadInput."""
+    if not spec.flag:
+        return find(place, place), {}
+    word = plain(rest.pop(spec.flag, spec.default))
+    known = [name for name in spec.names if name != spec.other]
+    if word == OWN and place in MAY:
+        return Given, {"place": place}
+    if word in known:
+        return find(place, word), {}
+    if spec.other and isinstance(word, str) and word:
+        return find(place, spec.other), {"path": word}
+    raise BadInput(
+        f"{flag_name(spec.flag)}: expected one of {', '.join(known)}, got {brief(word)}{nearest(word, known)}"
+    )
 
-    @property
-    def save_steps(self) -> int:
-        """Steps between checkpoints."""
-        return self.save_every or max(1, self.steps // 10)
+
+def brought_by(method: type, given: dict) -> Iterable[str]:
+    """The places that come with a method; with one of the caller's own, those that the settings speak of."""
+    if method is not Given:
+        return method.brings
+    return [place for place in PLACES if not given.keys().isdisjoint(settings_of(place))]
+
+
+def not_chosen(name: str) -> str:
+    """Why a setting is refused: whose it is, or what it may have meant."""
+    if found := owners(name):
+        return f"{flag_name(name)}: belongs to {' or '.join(found)}; leave it out, or choose that"
+    return f"unknown setting {brief(name)}{nearest(name, all_settings())}"
+
+
+def all_settings() -> list[str]:
+    """The flat names of all settings of all parts."""
+    return list(defaults())
+
+
+def defaults() -> dict:
+    """What every setting of any part is by default, by its flat name."""
+    return {name: value for place in PLACES for name, value in settings_of(place).items()}
+
+
+def settings_of(place: str) -> dict:
+    """The defaults of all parts of a place, with that which chooses among them."""
+    spec = PLACES[place]
+    choice = {spec.flag: spec.default} if spec.flag else {}
+    return choice | {name: knob.default for cls in every_part(place) for name, knob in knobs(cls).items()}
+
+
+def nearest(name, known: Iterable[str]) -> str:
+    """ ", did you mean …?" when something known looks like it, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
+    return f", did you mean {close[0]}?" if close else ""

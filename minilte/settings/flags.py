@@ -1,19 +1,23 @@
-"""Command-line flags and TOML files for a flat dataclass, strict: nothing abbreviated, repeated, or guessed."""
+"""Command-line flags for the parts of a run and for dataclasses of knobs: nothing abbreviated, repeated, or guessed."""
 
 import argparse
 import dataclasses
-import difflib
 import re
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from minilte.core.errors import BadInput
-from minilte.disk.files import TEXT, content, reason, shown
+from minilte.disk.files import shown
+from minilte.settings.config import nearest
 from minilte.settings.knob import flag_name, item_type
+from minilte.settings.part import every_part, knobs
+from minilte.settings.places import PLACES
 
 
-def parser(prog: str, summary: str, *classes) -> argparse.ArgumentParser:
-    """A parser with one flag for each field of the dataclasses. What is not given is absent from its result."""
+def parser(prog: str, summary: str, *classes, settings: bool = False) -> argparse.ArgumentParser:
+    """A parser with one flag for each knob of the classes; with `settings`, first for those of all parts of a run.
+
+    What is not given is absent from its result.
+    """
     made = argparse.ArgumentParser(
         prog,
         usage="%(prog)s [options]",
@@ -24,10 +28,44 @@ def parser(prog: str, summary: str, *classes) -> argparse.ArgumentParser:
     )
     made.error = refuse
     made._negative_number_matcher = re.compile(r"-\.?\d")  # or `--lr -1e-3` would be told that -1e-3 is an option
+    if settings:
+        add_settings(made)
     for each in classes:
+        group = made.add_argument_group("where it lives and how it speaks") if settings else made
         for knob in dataclasses.fields(each):
-            add_flag(made, knob)
+            add_flag(group, knob.name, knob)
     return made
+
+
+def add_settings(made: argparse.ArgumentParser) -> None:
+    """A group of flags for each place: what chooses its part, then the knobs of all its parts.
+
+    A knob that parts of two places have stands in the group of the first.
+    """
+    everywhere = knobs_of([cls for place in PLACES for cls in every_part(place)])
+    taken: set[str] = set()
+    for place, spec in PLACES.items():
+        group = made.add_argument_group(spec.title)
+        parts = every_part(place)
+        if spec.flag:
+            names = ", ".join(name for name in spec.names if name != spec.other)
+            group.add_argument(
+                f"--{flag_name(spec.flag)}", metavar="NAME", help=f"{spec.help} [{spec.default}] ({names})"
+            )
+        for name, (knob, _) in knobs_of(parts).items():
+            having = everywhere[name][1]
+            if name not in taken:
+                add_flag(group, name, knob, "" if len(having) == len(parts) else f"; of {', '.join(having)}")
+            taken.add(name)
+
+
+def knobs_of(parts: Sequence[type]) -> dict[str, tuple[dataclasses.Field, list[str]]]:
+    """name -> (knob, names of the parts that have it), of all parts of a place."""
+    found: dict[str, tuple] = {}
+    for cls in parts:
+        for name, knob in knobs(cls).items():
+            found.setdefault(name, (knob, []))[1].append(cls.name)
+    return found
 
 
 def refuse(message: str):
@@ -35,21 +73,21 @@ def refuse(message: str):
     raise BadInput(shown(message.removeprefix("argument ")))
 
 
-def add_flag(made: argparse.ArgumentParser, knob: dataclasses.Field) -> None:
+def add_flag(group, name: str, knob: dataclasses.Field, owners: str = "") -> None:
     """--name VALUE, or --name / --no-name for a bool, with the default in its help."""
     kind, many = item_type(knob.type)
     shown = ",".join(map(str, knob.default)) if many else knob.default
-    words = knob.metadata["help"] + ("" if shown == "" or shown is False else f" [{shown}]")
+    words = knob.metadata["help"] + owners + ("" if shown == "" or shown is False else f" [{shown}]")
     if choices := knob.metadata.get("choices"):
         words += f" ({', '.join(choices)})"
     if kind is bool:
-        made.add_argument(f"--{flag_name(knob.name)}", action=argparse.BooleanOptionalAction, help=words)
+        group.add_argument(f"--{flag_name(name)}", action=argparse.BooleanOptionalAction, help=words)
         return
-    made.add_argument(
-        f"--{flag_name(knob.name)}",
+    group.add_argument(
+        f"--{flag_name(name)}",
         metavar=kind.__name__.upper() + ",..." * many,
         help=words,
-        type=lambda text: [read(one, kind) for one in text.split(",") if text] if many else read(text, kind),
+        type=lambda text: [read(item, kind) for item in text.split(",") if text] if many else read(text, kind),
     )
 
 
@@ -80,35 +118,3 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> dict:
             raise BadInput(f"{bare}: given twice; give it once")
         seen.add(bare)
     return vars(made.parse_args(list(argv)))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ ", did you mean …?" when something known looks like it, else nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
-# a.b.c and so on; over a name of 500,000 parts tomllib would think for hours
-DEEP = re.compile(rf"(?<![\w-]){PART}(?:[ \t]*\.[ \t]*{PART}){{31}}")
-
-
-def read_toml(path: str, cls) -> dict:
-    """A TOML file as values of `cls`, by field name (hyphens or underscores). Raises BadInput naming file and key."""
-    try:
-        text = content(path, TEXT).decode()
-        if DEEP.search(text):
-            raise ValueError("a name of 32 parts")
-        table = tomllib.loads(text)
-    except BadInput as trouble:
-        raise BadInput(f"config {trouble}; give a readable TOML file") from None
-    except (ValueError, RecursionError) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
-        raise BadInput(f"config {shown(path)}: not a TOML file ({reason(trouble)})") from None
-    known, values = {knob.name for knob in dataclasses.fields(cls)}, {}
-    for key, value in table.items():
-        if (name := key.replace("-", "_")) not in known:
-            raise BadInput(f"config {shown(path)}: unknown key {key!r:.60}{nearest(name, known)}")
-        if name in values:
-            raise BadInput(f"config {shown(path)}: {key!r} is given twice, with a hyphen and with an underscore")
-        values[name] = value
-    return values

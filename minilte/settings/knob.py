@@ -1,9 +1,12 @@
 """Fields of a settings dataclass that know their help and their bounds, and refuse what does not fit."""
 
 import dataclasses
+import os
 import sys
 import types
 import typing
+
+import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.disk.files import WORDS, brief
@@ -37,14 +40,24 @@ def check_fields(settings) -> None:
 def checked(knob_: dataclasses.Field, value):
     """The value in the field's own type; raises BadInput when type or bounds do not fit."""
     kind, many = item_type(knob_.type)
+    value = plain(value)
     values = list(value) if many and isinstance(value, (tuple, list)) else [value]
     try:
-        values = [typed(one, kind) for one in values]
-        for one in values:
-            check_bounds(one, knob_.metadata)
+        values = [typed(item, kind) for item in values]
+        for item in values:
+            check_bounds(item, knob_.metadata)
     except ValueError as trouble:
         raise BadInput(f"{flag_name(knob_.name)}: {trouble}") from None
     return tuple(values) if many else values[0]
+
+
+def plain(value):
+    """A NumPy scalar or array, or a path, as Python's own value; the same for the items of a list."""
+    if isinstance(value, (list, tuple)):
+        return [item.tolist() if isinstance(item, np.generic) else item for item in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def typed(value, kind: type):

@@ -1,4 +1,4 @@
-"""The figures of a report, with what they show: learning, W_t - W_0, and how alike the heads are."""
+"""The figures of a report, with captions: learning, W_t - W_0, and the alignment of the heads."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,10 +8,10 @@ from minilte.show.facts import percent
 from minilte.show.figures import Axes
 from minilte.show.markup import Html, element, figure, table
 from minilte.show.past import Named, Run
-from minilte.show import plots
+from minilte.show.pictures import evaluations, measured
 
 NO_PAST = "W₀ cannot be drawn again here, or no checkpoint can be read (see the notes)"
-LAYERS = 6  # of a network that are drawn; the tables have all
+LAYERS = 6  # of a network that are drawn; the tables list all
 ZERO = 1e-6  # a Grassmann distance below this is 0: an arc cosine near 1 keeps half the digits
 LOSS = (
     "Loss; the samples of all heads are counted together. That of a head is the mean over its own batches since the"
@@ -33,43 +33,43 @@ ALIGNMENT_WORDS = {
 }
 
 
-def grid(parts: Sequence[Html]) -> Html:
-    """Figures beside each other, as many as there is room for."""
-    return element("div", parts, class_="figures")
+def grid(pictures: Sequence[Html]) -> Html:
+    """Figures beside each other, as many as fit."""
+    return element("div", pictures, class_="figures")
 
 
 # --------------------------------------------------------------------------------------------- learning
 
 
-def learning(one: Named) -> Iterator[Html]:
-    """Loss and accuracy over samples and steps, and the noise of the gradients where it was measured."""
-    records, batch = one.run.records, one.run.config.batch
-    seen = plots.evaluated(records)
-    first, last = seen[0], seen[-1]
+def learning(entry: Named) -> Iterator[Html]:
+    """Loss and accuracy over samples and steps, and the noise scale of the gradients where it was measured."""
+    records, batch = entry.run.records, entry.run.config.batch
+    evaluated = evaluations(records)
+    first, last = evaluated[0], evaluated[-1]
     words = (
         f"Held-out loss from {first.test_loss:.4g} at {first.samples:,} samples to {last.test_loss:.4g} at"
         f" {last.samples:,}; training loss from {first.train_loss:.4g} to {last.train_loss:.4g}"
     )
-    parts = [figure(figures.losses(f"{one.key}-loss", records, batch), words, LOSS)]
+    drawn = [figure(figures.losses(f"{entry.key}-loss", records, batch), words, LOSS)]
     if None not in (first.test_accuracy, last.test_accuracy):
         words = f"Held-out accuracy from {percent(first.test_accuracy)} to {percent(last.test_accuracy)}"
-        svg = figures.accuracy(f"{one.key}-accuracy", records, batch)
-        parts.append(figure(svg, words, "Share of the held-out samples that the main weights classify correctly."))
-    noise = [(record.samples, record.measures.get("noise_scale")) for record in records if record.measures]
+        svg = figures.accuracy(f"{entry.key}-accuracy", records, batch)
+        drawn.append(figure(svg, words, "Fraction of the held-out samples that the main weights classify correctly."))
+    noise = [(record.samples, record.measures.get("noise_scale")) for record in measured(records)]
     if known := [(samples, value) for samples, value in noise if isinstance(value, (int, float))]:
         words = f"Gradient noise scale, from {known[0][1]:.3g} to {known[-1][1]:.3g} samples"
-        parts.append(figure(figures.noise(f"{one.key}-noise", noise), words, NOISE))
-    yield grid(parts)
+        drawn.append(figure(figures.noise(f"{entry.key}-noise", noise), words, NOISE))
+    yield grid(drawn)
 
 
 def learning_together(named: Sequence[Named]) -> Html:
-    """Losses and accuracy of all runs over samples, and over steps where these are not as many samples in all."""
-    batches = {one.run.config.batch for one in named}
+    """Losses and accuracy of all runs over samples, and over steps where batches differ."""
+    batches = {entry.run.config.batch for entry in named}
     axes = (
         [Axes("samples", "", batch=batches.pop())] if len(batches) == 1 else [Axes("samples", ""), Axes("steps", "")]
     )
     fields = {"test_loss": "held-out loss", "train_loss": "training loss", "test_accuracy": "held-out accuracy (%)"}
-    if all(one.run.last.test_accuracy is None for one in named):
+    if all(entry.run.last.test_accuracy is None for entry in named):
         del fields["test_accuracy"]
     return grid(
         [curve_together(named, field, axis._replace(y=label)) for axis in axes for field, label in fields.items()]
@@ -77,13 +77,13 @@ def learning_together(named: Sequence[Named]) -> Html:
 
 
 def curve_together(named: Sequence[Named], field: str, axes: Axes) -> Html:
-    """One field of all runs."""
+    """A field of all runs."""
     factor = 100 if field == "test_accuracy" else 1
-    runs = [(one.letter, one.run.records, one.number) for one in named]
+    runs = [(entry.letter, entry.run.records, entry.number) for entry in named]
     svg = figures.together(
         f"all-{field.replace('_', '-')}-{axes.x}", runs, field, axes._replace(log=factor == 1), factor
     )
-    ends = [(one.letter, getattr(one.run.last, field)) for one in named]
+    ends = [(entry.letter, getattr(entry.run.last, field)) for entry in named]
     words = ", ".join(f"{letter} {factor * value:.4g}" for letter, value in ends if value is not None)
     return figure(
         svg, f"{axes.y} over {axes.x}; at the end {words}", f"{axes.y[0].upper()}{axes.y[1:]} over {axes.x}."
@@ -93,21 +93,21 @@ def curve_together(named: Sequence[Named], field: str, axes: Axes) -> Html:
 # --------------------------------------------------------------------------------------------- W - W_0
 
 
-def change(one: Named) -> Iterator[Html]:
-    """How W_t - W_0 grew: its singular values at the steps that were kept, and its ranks."""
-    run = one.run
+def change(entry: Named) -> Iterator[Html]:
+    """How W_t - W_0 grew: its singular values at the checkpoints, and its ranks."""
+    run = entry.run
     if not run.moments:
         moved = run.records[-1].step > 0
         yield element("p", f"Not known: {NO_PAST if moved else 'no step was taken'}.")
         return
-    yield element("p", steps_told(run))
+    yield element("p", steps_drawn(run))
     several = [name for name in run.moments[-1].layers if any(len(sigma) > 1 for _, sigma in spectra(run, name))]
     drawn = several[:LAYERS]  # one value is in the table
-    yield grid([growth(one, name) for name in drawn])
+    yield grid([growth(entry, name) for name in drawn])
     names = list(run.moments[-1].layers)[:LAYERS]
-    if any(record.measures for record in run.records):
-        yield grid([spectrum_over_time(one, name) for name in drawn])
-        yield grid([over_time(one, measure, names, RANKS, RANK_WORDS) for measure in RANKS])
+    if measured(run.records):
+        yield grid([spectrum_over_time(entry, name) for name in drawn])
+        yield grid([over_time(entry, measure, names, RANKS, RANK_WORDS) for measure in RANKS])
     else:
         yield not_measured("The singular values and ranks at all other evaluations")
     bounds = bounds_of(run)
@@ -115,7 +115,7 @@ def change(one: Named) -> Iterator[Html]:
         [
             name,
             shape(run, name),
-            str(min(bounds[name], *run.parts.task.weights[name].W.shape)) if name in bounds else "none",
+            str(min(bounds[name], *run.built.task.weights[name].W.shape)) if name in bounds else "none",
             *(cell(of[key]) for key in ("rank", "stable_rank", "effective_rank")),
         ]
         for name, of in run.moments[-1].layers.items()
@@ -124,8 +124,8 @@ def change(one: Named) -> Iterator[Html]:
     yield table(head, rows, f"Ranks of W − W₀ at step {run.moments[-1].step}", wide=True)
 
 
-def steps_told(run: Run) -> str:
-    """What is drawn of the singular values."""
+def steps_drawn(run: Run) -> str:
+    """The steps whose singular values are drawn, in words."""
     steps = [f"{moment.step:,}" for moment in run.moments]
     when = f"step {steps[0]}" if len(steps) == 1 else f"steps {', '.join(steps[:-1])} and {steps[-1]}"
     bound = (
@@ -145,84 +145,86 @@ def steps_told(run: Run) -> str:
 
 
 def not_measured(what: str) -> Html:
-    """What the page does not have, and how to have it."""
+    """A measure that the run lacks, and the flag that adds it."""
     return element("p", f"{what}: not measured; run with ", element("code", "--measure"), ".")
 
 
 def bounds_of(run: Run) -> dict[str, int]:
-    """The rank bounds that hold for the run as it was."""
-    return {} if run.resized or run.parts is None else run.parts.rank_bounds
+    """The rank bounds that hold for the whole run: none after a change of the number of heads."""
+    return {} if run.resized or run.built is None else run.built.method.facts.bound
 
 
 def spectra(run: Run, name: str) -> list[tuple[str, Array]]:
-    """(label, singular values) of a layer's change at every step that is known."""
+    """(label, singular values) of a layer's change at every known step."""
     values = [(f"step {moment.step:,}", moment.layers[name]["sigma"]) for moment in run.moments]
     return [(label, sigma) for label, sigma in values if not isinstance(sigma, dict)]
 
 
 def shape(run: Run, name: str) -> str:
     """m × n of a layer."""
-    m, n = run.parts.task.weights[name].W.shape
+    m, n = run.built.task.weights[name].W.shape
     return f"{m} × {n}"
 
 
-def growth(one: Named, name: str) -> Html:
-    """The singular values of one layer."""
-    label, sigma = (known := spectra(one.run, name))[-1]
-    bound, most = bounds_of(one.run).get(name), min(one.run.parts.task.weights[name].W.shape)
+def growth(entry: Named, name: str) -> Html:
+    """The singular values of a layer's change."""
+    label, sigma = (known := spectra(entry.run, name))[-1]
+    bound, most = bounds_of(entry.run).get(name), min(entry.run.built.task.weights[name].W.shape)
     words = f"{len(sigma)} singular values of the change of {name} at {label}, from {sigma[0]:.3g} to {sigma[-1]:.3g}"
     law = (
         "" if bound is None else f"; L2 allows rank {bound}" if bound < most else f"; L2 allows the full rank, {most}"
     )
     drawn = bound if bound is not None and bound <= most else None
-    svg = figures.growth(f"{one.key}-{name}", known, drawn)
-    return figure(svg, words, f"{name}, {shape(one.run, name)}{law}.")
+    svg = figures.growth(f"{entry.key}-{name}", known, drawn)
+    return figure(svg, words, f"{name}, {shape(entry.run, name)}{law}.")
 
 
-def spectrum_over_time(one: Named, name: str) -> Html:
-    """How the singular values of one layer's change grew."""
-    svg = figures.spectrum_over_time(f"{one.key}-{name}-grew", one.run.records, name)
+def spectrum_over_time(entry: Named, name: str) -> Html:
+    """How the singular values of a layer's change grew."""
+    svg = figures.spectrum_over_time(f"{entry.key}-{name}-grew", entry.run.records, name)
     words = f"Singular values 1, 2, 4, … of the change of {name} at every evaluation"
     return figure(svg, words, f"{name}: singular values 1, 2, 4, … at every evaluation.")
 
 
-def over_time(one: Named, measure: str, names: Sequence[str], labels: dict[str, str], words: dict[str, str]) -> Html:
+def over_time(
+    entry: Named, measure: str, names: Sequence[str], labels: dict[str, str], words: dict[str, str]
+) -> Html:
     """A measure of every layer over samples."""
-    ends = ", ".join(f"{name} {short(one.run.moments[-1].layers[name].get(measure))}" for name in names)
-    key = f"{one.key}-{measure.replace('_', '-')}"
-    svg = figures.over_time(key, one.run.records, measure, labels[measure], names)
+    ends = ", ".join(f"{name} {short(entry.run.moments[-1].layers[name].get(measure))}" for name in names)
+    key = f"{entry.key}-{measure.replace('_', '-')}"
+    svg = figures.over_time(key, entry.run.records, measure, labels[measure], names)
     return figure(svg, f"{labels[measure]} over samples; at the end {ends}", words[measure])
 
 
 def change_together(named: Sequence[Named]) -> Iterator[Html]:
-    """The singular values at the newest step of every run, for the layers that several have."""
-    newest = [(one, one.run.moments[-1].layers) for one in named if one.run.moments]
-    parts = []
+    """The singular values at the newest step of every run, for the layers that several runs have."""
+    newest = [(entry, entry.run.moments[-1].layers) for entry in named if entry.run.moments]
+    drawn = []
     for name in dict.fromkeys(name for _, layers in newest for name in layers):
-        found = [(one, layers[name]["sigma"]) for one, layers in newest if name in layers]
-        known = [(one.letter, sigma, one.number) for one, sigma in found if not isinstance(sigma, dict)]
+        found = [(entry, layers[name]["sigma"]) for entry, layers in newest if name in layers]
+        known = [(entry.letter, sigma, entry.number) for entry, sigma in found if not isinstance(sigma, dict)]
         if len(known) > 1:
             counts = ", ".join(f"{letter} {len(sigma)}" for letter, sigma, _ in known)
             words = f"Singular values of the change of {name}; how many: {counts}"
-            parts.append(figure(figures.ends(f"all-{name}", known), words, f"{name}."))
-    if parts:
+            drawn.append(figure(figures.ends(f"all-{name}", known), words, f"{name}."))
+    if drawn:
         yield element("h2", "The change of the weights")
         yield element("p", "Singular values of W − W₀ at the newest step of each run.")
-        yield grid(parts[:LAYERS])
+        yield grid(drawn[:LAYERS])
 
 
 # --------------------------------------------------------------------------------------------- heads
 
 
-def heads(one: Named) -> Iterator[Html]:
-    """How alike the heads' adapters are; of a method without merges there is nothing to say."""
-    run = one.run
-    if run.config.method != "lte" or not run.moments:
+def heads(entry: Named) -> Iterator[Html]:
+    """The alignment of the heads' adapters, for a method that keeps the merged factors."""
+    run = entry.run
+    if not run.moments or run.built.method.facts.factors(run.built.method.begin()) is None:
         return
     newest = run.moments[-1]
-    if any(record.measures for record in run.records):
+    if measured(run.records):
         names = list(newest.layers)[:LAYERS]
-        yield grid([over_time(one, measure, names, ALIGNMENT, ALIGNMENT_WORDS) for measure in ALIGNMENT])
+        yield grid([over_time(entry, measure, names, ALIGNMENT, ALIGNMENT_WORDS) for measure in ALIGNMENT])
     else:
         yield not_measured("How alike the heads were at other evaluations")
     rows = [[name, cell(of["cosine"]), cell(of["grassmann"])] for name, of in newest.layers.items()]

@@ -1,21 +1,23 @@
-"""The numbers of a report: a run in a sentence and in brief, what it cost, and what it had to say."""
+"""The numbers of a report: a run in a sentence and in brief, what it cost, and its notes."""
 
 from collections.abc import Iterator, Sequence
 
+from minilte.cost.account import KINDS
+from minilte.cost.units import human
+from minilte.job.summary import describe
+from minilte.methods.facts import Facts
+from minilte.run.health import stalled
+from minilte.run.observe import Record
 from minilte.show.markup import Html, element, listing, table
 from minilte.show.past import Named, Run
-from minilte.cost.account import human
-from minilte.run.health import stalled
-from minilte.run.session import Record
-from minilte.job.summary import describe
 
 
 def sentence(run: Run) -> str:
-    """The run in one sentence."""
-    if run.parts:
-        return f"{describe(run.config, run.parts)}."
-    config = run.config
-    return f"{config.method} on {config.data}, {config.heads} heads, {config.steps} steps of {config.batch}."
+    """The run in a sentence."""
+    if run.built:
+        return f"{describe(run.config, run.built)}."
+    config, named = run.config, run.config.flat()
+    return f"{named['method']} on {named['data']}, {config.heads} heads, {config.steps} steps of {config.batch}."
 
 
 def steps(run: Run) -> str:
@@ -30,7 +32,7 @@ def percent(fraction: float) -> str:
 
 
 def in_brief(run: Run) -> Html:
-    """The few numbers that matter most, each with what stands beside it."""
+    """The few numbers that matter most, each beside what it is compared with."""
     items = [
         element("div", element("dt", name), element("dd", value, class_="value"), element("dd", beside))
         for name, value, beside in brief(run)
@@ -39,7 +41,7 @@ def in_brief(run: Run) -> Html:
 
 
 def brief(run: Run) -> Iterator[tuple[str, str, str]]:
-    """(name, value, what it is to be compared with) of the results, and of the costs of a finished run."""
+    """(name, value, comparison) of the results, and of the costs of a finished run."""
     last = run.last
     at = f"at step {last.step:,}, {last.samples:,} samples"
     if last.test_accuracy is not None:
@@ -47,23 +49,23 @@ def brief(run: Run) -> Iterator[tuple[str, str, str]]:
     yield "Held-out loss", f"{last.test_loss:.4f}", f"{last.train_loss:.4f} in training"
     if (summary := run.summary) is None:
         return
-    sent, memory, ranks = summary["bytes_sent"], summary["memory"], len(summary["bytes_sent"]["per_rank"])
+    sent, memory, processes = summary["bytes_sent"], summary["memory"], len(summary["bytes_sent"]["per_process"])
     yield "Training took", f"{summary['seconds']:.1f} s", f"{summary['samples_per_second']:,.0f} samples a second"
-    if ranks == 1:
-        yield "Sent, a rank", "nothing", "all heads were in one process"
+    if processes == 1:
+        yield "Sent, a process", "nothing", "all heads were in one process"
     else:
-        ring = f"{human(sent['full_rank_ring'] / ranks)} by full-rank data parallel, ring"
-        yield "Sent, a rank", human(sent["total"] / ranks), ring
+        ring = f"{human(sent['full_rank_ring'] / processes)} by full-rank data parallel, ring"
+        yield "Sent, a process", human(sent["total"] / processes), ring
     yield "Held by a worker", human(memory["total"]), f"{human(memory['full_rank_total'])} at full rank"
     yield "Weights", f"{summary['parameters']:,}", f"SHA-256 {summary['weights_sha256'][:12]}…"
 
 
 def outcomes(named: Sequence[Named]) -> Html:
     """The few numbers of every run, a column each."""
-    columns = [{"Steps": steps(one.run)} | {name: value for name, value, _ in brief(one.run)} for one in named]
+    columns = [{"Steps": steps(entry.run)} | {name: value for name, value, _ in brief(entry.run)} for entry in named]
     names = dict.fromkeys(name for column in sorted(columns, key=len, reverse=True) for name in column)
     rows = [[name, *(column.get(name, "—") for column in columns)] for name in names]
-    return table(["", *(one.mark for one in named)], rows, "What came of the runs", wide=True)
+    return table(["", *(entry.mark for entry in named)], rows, "What came of the runs", wide=True)
 
 
 # --------------------------------------------------------------------------------------------- costs
@@ -72,44 +74,42 @@ def outcomes(named: Sequence[Named]) -> Html:
 def costs(run: Run) -> Iterator[Html]:
     """Bytes sent and bytes held, each beside full rank."""
     if run.summary is None:
-        yield element("p", "Bytes are counted to the end, and told when the run has ended.")
+        yield element("p", "Bytes are counted to the end, and shown when the run has ended.")
     else:
         yield from traffic(run.summary["bytes_sent"])
         yield from memory(run.summary["memory"])
 
 
 def traffic(sent: dict) -> Iterator[Html]:
-    """Payload bytes of a rank, by kind, beside dense gradients."""
-    if (ranks := len(sent["per_rank"])) == 1:
+    """Payload bytes of a process, by kind, beside dense gradients."""
+    if (processes := len(sent["per_process"])) == 1:
         cost = element("code", "python -m minilte.cost")
-        yield element("p", "All heads were in one process, so nothing was sent. What ranks would send: ", cost, ".")
+        yield element("p", "All heads were in one process, so nothing was sent. What several would send: ", cost, ".")
         return
-    yield element(
-        "p", f"Bytes that a rank sent, the mean of {ranks}, without headers; full rank by formula, for as many steps."
-    )
+    words = f"Bytes that a process sent, the mean of {processes}, without headers; full rank by formula, for as many steps."
+    yield element("p", words)
     rows = [
-        ("", "this run", sent["total"] / ranks),
-        *(("part", kind.replace("_", " "), size / ranks) for kind, size in sent["by_kind"].items()),
-        ("other", "full-rank data parallel, ring", sent["full_rank_ring"] / ranks),
-        ("other", "full-rank data parallel, all to all", sent["full_rank_all_to_all"] / ranks),
+        ("", "this run", sent["total"] / processes),
+        *(("item", kind.replace("_", " "), size / processes) for kind, size in sent["by_kind"].items()),
+        ("other", "full-rank data parallel, ring", sent["full_rank_ring"] / processes),
+        ("other", "full-rank data parallel, all to all", sent["full_rank_all_to_all"] / processes),
     ]
-    yield bars(rows, "Bytes sent by a rank")
+    yield bars(rows, "Bytes sent by a process")
 
 
 def memory(held: dict) -> Iterator[Html]:
-    """Bytes that a worker holds between steps, part by part, beside full rank."""
+    """Bytes that a worker holds between steps, by kind, beside full rank."""
     yield element("p", "Bytes that a worker with one head holds between steps, by the shapes of its arrays.")
-    parts = ("weights", "adapters", "merged_factors", "gradients", "optimizer")
     rows = [
         ("", "this run", held["total"]),
-        *(("part", part.replace("_", " "), held[part]) for part in parts if held[part]),
+        *(("item", kind.replace("_", " "), held[kind]) for kind in KINDS if held[kind]),
         ("other", "full rank", held["full_rank_total"]),
     ]
     yield bars(rows, "Bytes held by a worker")
 
 
 def bars(rows: Sequence[tuple[str, str, float]], label: str) -> Html:
-    """A table of (kind, name, bytes) with a bar for each: the whole, its parts, and others to compare it with."""
+    """A table of (kind, name, bytes) with a bar for each: the total, its items, and others to compare it with."""
     most = max(size for _, _, size in rows) or 1
 
     def bar(kind, size):
@@ -123,11 +123,20 @@ def bars(rows: Sequence[tuple[str, str, float]], label: str) -> Html:
 
 
 def notes(run: Run) -> Iterator[Html]:
-    """What the run said when it began, what became of its heads, and what this report could not find."""
-    said = [*(run.parts.notes if run.parts else ()), *standstill(run), *trust(run.records)]
+    """The notes of the run's start, events of its heads, and what this report could not read."""
+    first = run.built.notes if run.built else ()
+    items = [*first, *standstill(run), *trust(run.records), *changed_heads(run), *run.troubles]
+    yield listing(items) if items else element("p", "None.")
+
+
+def changed_heads(run: Run) -> Iterator[str]:
+    """Whether the number of heads changed, and the laws of constant shares that this ended."""
     if run.resized:
-        said.append("the number of heads changed on the way: laws L1 and L2 do not hold for the run as a whole")
-    yield listing([*said, *run.troubles]) if said or run.troubles else element("p", "None.")
+        facts = run.built.method.facts if run.built else Facts()
+        laws = " and ".join(law for law, holds in (("L1", facts.one_lora), ("L2", facts.bound)) if holds)
+        yield "the number of heads changed on the way" + (
+            f", which ended {laws} for the run as a whole" if laws else ""
+        )
 
 
 def standstill(run: Run) -> Iterator[str]:

@@ -13,7 +13,7 @@ class Html(NamedTuple):
 
 
 def text_of(child) -> str:
-    """A child as it stands in a page: markup as it is, a sequence one after the other, all else as escaped text."""
+    """A child as it stands in a page: markup as it is, a sequence item by item, all else as escaped text."""
     if isinstance(child, Html):
         return child.text
     if isinstance(child, (list, tuple)):
@@ -32,28 +32,25 @@ NUMBER = re.compile(r"[−-]?[\d.,]+(e[+−-]?\d+)?( (%|B|[kMGTP]B|s))?( of [\d,
 
 
 def table(head: Sequence, rows: Sequence[Sequence], label: str, wide: bool = False, numbers: bool = True) -> Html:
-    """A table whose first column names its rows; a column of numbers stands at the right. A wide one scrolls alone."""
-    right = [
-        numbers and all(isinstance(one, str) and NUMBER.fullmatch(one) for one in column) for column in zip(*rows)
-    ]
-    look = ["number" if one else None for one in right]
-    top = element(
-        "thead", element("tr", [element("th", name, scope="col", class_=one) for name, one in zip(head, look)])
-    )
+    """A table whose first column names its rows; columns of numbers are right-aligned. A wide table scrolls alone."""
+    is_number = lambda cell: isinstance(cell, str) and NUMBER.fullmatch(cell)  # noqa: E731
+    classes = ["number" if numbers and all(map(is_number, column)) else None for column in zip(*rows)]
+    names = [element("th", name, scope="col", class_=kind) for name, kind in zip(head, classes)]
     body = [
         element(
             "tr",
             element("th", row[0], scope="row"),
-            [element("td", one, class_=c) for one, c in zip(row[1:], look[1:])],
+            [element("td", cell, class_=kind) for cell, kind in zip(row[1:], classes[1:])],
         )
         for row in rows
     ]
-    whole = element("table", top if any(head) else None, element("tbody", body), aria_label=label)
+    top = element("thead", element("tr", names)) if any(head) else None
+    whole = element("table", top, element("tbody", body), aria_label=label)
     return element("div", whole, class_="scroll", role="region", aria_label=label, tabindex=0) if wide else whole
 
 
 def figure(svg: str, label: str, *caption) -> Html:
-    """A picture with the words that stand in for it where it is not seen, and its caption."""
+    """A picture with its alternative text and its caption."""
     image = Html(svg.replace("<svg ", f'<svg role="img" aria-label="{text_of(label)}" ', 1))
     return element("figure", image, element("figcaption", *caption))
 

@@ -1,4 +1,4 @@
-"""A report: one HTML page on one run, or on several side by side, that needs nothing beside itself.
+"""A report: a self-contained HTML page on a run, or on several side by side.
 
 The page holds its own style and its figures as SVG, runs no script and asks for no other file. Whatever comes from a run
 folder is escaped, and the page forbids itself to load anything. The same folders give the same bytes.
@@ -10,15 +10,15 @@ from pathlib import Path
 
 import minilte
 from minilte.core.errors import BadInput
+from minilte.disk import folder
 from minilte.disk.files import encoded, reason, shown
+from minilte.run.machine import one_blas_thread
 from minilte.show import curves, facts, settings
 from minilte.show.markup import Html, element
 from minilte.show.past import Named, Run, read_run
-from minilte.disk import folder
-from minilte.run.machine import one_blas_thread
 
-MOST = 26  # runs on a page: one for each letter
-SIGN = '<meta name="generator" content="minilte '  # by which a report is known
+MOST = 26  # runs on a page: a letter each
+SIGN = '<meta name="generator" content="minilte '  # that marks a report
 HEAD = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -67,19 +67,19 @@ def page(runs: Sequence[Run]) -> str:
     """The whole page."""
     named = [Named(run, chr(ord("A") + number), number) for number, run in enumerate(runs)]
     title = named[0].name if len(named) == 1 else f"{len(named)} runs side by side"
-    body = about_one(named[0]) if len(named) == 1 else about_several(named, title)
+    body = about_run(named[0]) if len(named) == 1 else about_several(named, title)
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     head = [Html(HEAD), element("title", f"{title} · minilte"), element("style", Html(style))]
-    main = element("main", Html("\n"), *([part, Html("\n")] for part in (*body, footer())))
-    parts = [*head, Html("</head>\n<body>"), main, Html("</body>\n</html>\n")]
-    return "\n".join(part.text for part in parts)
+    main = element("main", Html("\n"), *([piece, Html("\n")] for piece in (*body, footer())))
+    whole = [*head, Html("</head>\n<body>"), main, Html("</body>\n</html>\n")]
+    return "\n".join(piece.text for piece in whole)
 
 
-def about_one(one: Named) -> Iterator[Html]:
-    """The body of a page on one run."""
-    yield element("h1", one.name)
-    yield from opening(one)
-    yield from sections(one, level=2)
+def about_run(entry: Named) -> Iterator[Html]:
+    """The body of a page on a single run."""
+    yield element("h1", entry.name)
+    yield from opening(entry)
+    yield from sections(entry, level=2)
 
 
 def about_several(named: Sequence[Named], title: str) -> Iterator[Html]:
@@ -93,21 +93,21 @@ def about_several(named: Sequence[Named], title: str) -> Iterator[Html]:
     yield element("h2", "Learning")
     yield curves.learning_together(named)
     yield from curves.change_together(named)
-    for one in named:
-        yield element("h2", one.mark, one.name, id=one.key, class_="run")
-        yield from opening(one)
-        yield from sections(one, level=3)
+    for entry in named:
+        yield element("h2", entry.mark, entry.name, id=entry.key, class_="run")
+        yield from opening(entry)
+        yield from sections(entry, level=3)
 
 
 def contents(named: Sequence[Named]) -> Html:
     """Links to the runs of the page, by the paths they were given as."""
-    links = [element("li", one.mark, element("a", shown(one.run.path), href=f"#{one.key}")) for one in named]
+    links = [element("li", entry.mark, element("a", shown(entry.run.path), href=f"#{entry.key}")) for entry in named]
     return element("nav", element("ul", links), aria_label="Runs on this page")
 
 
-def opening(one: Named) -> Iterator[Html]:
-    """Where a run is, how far it came, the run in one sentence, and in a few numbers."""
-    run = one.run
+def opening(entry: Named) -> Iterator[Html]:
+    """The folder of a run, how far it came, the run in a sentence, and in a few numbers."""
+    run = entry.run
     yield element("p", shown(run.path), class_="path")
     if run.summary is None:
         yield element("p", f"Unfinished: {facts.steps(run)} steps", class_="state")
@@ -115,22 +115,22 @@ def opening(one: Named) -> Iterator[Html]:
     yield facts.in_brief(run)
 
 
-def sections(one: Named, level: int) -> Iterator[Html]:
-    """All that there is to say of a run, under headings of a level."""
-    run = one.run
-    told = {
-        "Learning": curves.learning(one),
-        "The change of the weights": curves.change(one),
-        "The heads": curves.heads(one),
+def sections(entry: Named, level: int) -> Iterator[Html]:
+    """All that is known of a run, under headings of a level."""
+    run = entry.run
+    chapters = {
+        "Learning": curves.learning(entry),
+        "The change of the weights": curves.change(entry),
+        "The heads": curves.heads(entry),
         "What it cost": facts.costs(run),
         "Notes": facts.notes(run),
         "Settings": settings.settings(run.config),
         "To make it again": settings.again(run),
     }
-    for title, parts in told.items():
-        if parts := list(parts):
+    for title, chapter in chapters.items():
+        if chapter := list(chapter):
             yield element(f"h{level}", title)
-            yield from parts
+            yield from chapter
 
 
 def footer() -> Html:

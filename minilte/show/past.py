@@ -1,34 +1,32 @@
-"""A run folder as a report needs it: what was recorded, and what can be known of W and the heads.
+"""A run folder as a report needs it: its records, and what is known of W and the heads.
 
-Between the merges a folder keeps numbers (metrics.jsonl) and, at some of them, everything (ckpt/). So curves come from
-the records, and the singular values of W_t - W_0 from the checkpoints that are still there and from the end. What a file
-does not hold is left out, with the reason.
+A folder keeps numbers of every merge (metrics.jsonl) and the state of some (ckpt/). So curves come from the records, and
+the singular values of W_t - W_0 from the checkpoints and the final weights. What is missing is left out, with the reason.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from minilte.settings import stored
-from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
 from minilte.core.types import Adapters, Weights
-from minilte.data.dataset import Dataset
+from minilte.data.dataset import Dataset, blank
+from minilte.disk import folder
+from minilte.job import checkpoint, elastic, resume
+from minilte.measure.measures import RANKS, alignment, change_spectrum, known
+from minilte.methods.adapters import adapted_names
+from minilte.run.build import Built, build, taken_for
+from minilte.run.observe import Record, dense_weights
+from minilte.run.session import open_session
+from minilte.settings import stored
+from minilte.settings.config import Config
+from minilte.settings.given import OWN
 from minilte.show.figures import of_run
 from minilte.show.markup import Html, element
 from minilte.show.reading import read_curves, read_final, read_summary
-from minilte.job import checkpoint, resume
-from minilte.disk import folder
-from minilte.run.adapt import adapted_names
-from minilte.run.build import Parts
-from minilte.settings.config import Config
-from minilte.measure.measures import RANKS, alignment, change_spectrum, known
-from minilte.run.session import Record, Session, dense_weights, open_session
 
-ROOM = 2**28  # numbers of a batch that is only there to give the parts of a run their shapes
-PAIRED = 16  # heads whose N (N-1) pairs are compared here, where the run did not do it
+ROOM = 2**28  # numbers of a stand-in batch, which only gives a run its shapes
+PAIRED = 16  # heads whose N (N-1) pairs are compared here, where the run did not measure them
 
 
 class Moment(NamedTuple):
@@ -46,10 +44,11 @@ class Run(NamedTuple):
     records: list[Record]
     env: dict
     summary: dict | None  # None: the run is not finished
-    parts: Parts | None  # None: they cannot be built here
+    built: Built | None  # None: it cannot be built here
     moments: list[Moment]  # oldest first
     resized: bool  # did the number of heads change on the way?
-    troubles: list[str]  # why something is not there
+    longer: bool  # did it go on for more steps than it began with?
+    troubles: list[str]  # why something is missing
 
     @property
     def last(self) -> Record:
@@ -58,7 +57,7 @@ class Run(NamedTuple):
 
 
 class Named(NamedTuple):
-    """A run, and how a page calls it."""
+    """A run of a page, with its letter and number there."""
 
     run: Run
     letter: str
@@ -66,12 +65,12 @@ class Named(NamedTuple):
 
     @property
     def name(self) -> str:
-        """That of its folder."""
+        """The name of its folder."""
         return self.run.path.resolve().name or str(self.run.path)
 
     @property
     def key(self) -> str:
-        """How the ids of its parts begin."""
+        """The prefix of its ids."""
         return self.letter.lower()
 
     @property
@@ -86,20 +85,22 @@ def read_run(path: Path) -> Run:
     config = stored.read_settings(path)
     records = read_curves(path / "metrics.jsonl")
     env = folder.read_json(path / "env.json") if (path / "env.json").exists() else {}
-    done = (path / "summary.json").exists()
-    summary, final = (read_summary(path / "summary.json"), read_final(path)) if done else (None, None)
+    summary = read_summary(path / "summary.json") if (path / "summary.json").exists() else None
+    # only the program that made a network knows its layers
+    ended = summary is not None and config.network.name != OWN
+    final = read_final(path) if ended else None
     try:
-        session = open_session(config, Solo(), stand_in(config, summary) if summary else None)
+        built = without_data(config, summary) if ended else open_session(config).built
     except BadInput as trouble:
-        lost = [f"W₀ cannot be drawn again here, so nothing is said of W − W₀: {trouble}"]
-        return Run(path, config, records, env, summary, None, [], has_resized(records), lost)
-    states, resized, troubles = saved(path, session)
+        lost = [f"W₀ cannot be drawn again here, so nothing is known of W − W₀: {trouble}"]
+        return Run(path, config, records, env, summary, None, [], has_resized(records), False, lost)
+    states, facts, troubles = saved(path, config, built)
     if summary:
         states[summary["steps"]] = (final, states.get(summary["steps"], (None, None))[1])
-    told = {record.step: record.measures["layers"] for record in records if record.measures}
-    moments = [moment(session, step, *states[step], told.get(step)) for step in sorted(states) if step]
-    resized |= has_resized(records)
-    return Run(path, config, records, env, summary, session.parts, moments, resized, troubles)
+    measured = {record.step: record.measures["layers"] for record in records if record.measures}
+    moments = [moment(config, built, step, *states[step], measured.get(step)) for step in sorted(states) if step]
+    resized = "resized" in facts or has_resized(records)
+    return Run(path, config, records, env, summary, built, moments, resized, "longer" in facts, troubles)
 
 
 def has_resized(records: Sequence[Record]) -> bool:
@@ -107,50 +108,58 @@ def has_resized(records: Sequence[Record]) -> bool:
     return len({len(record.losses) for record in records if record.losses}) > 1
 
 
+def without_data(config: Config, summary: dict) -> Built:
+    """A finished run built without its data, which may be elsewhere: W_0 and shapes do not depend on them."""
+    held = config.holding(data=stand_in(config, summary))
+    built = open_session(held).built
+    untrue = taken_for(held, built.data)  # the sizes of the stand-in
+    return built._replace(notes=tuple(note for note in built.notes if note not in untrue))
+
+
 def stand_in(config: Config, summary: dict) -> Dataset:
-    """A data set of zeros in the widths of the run's own, which may be far away: W_0 and shapes do not depend on it."""
+    """A data set of zeros in the widths of the run's own. Raises BadInput where these are too large."""
     inputs, outputs, classes = (summary[name] for name in ("inputs", "outputs", "classes"))
     if config.batch * (inputs + outputs) > ROOM:
         raise BadInput(f"batch: {config.batch} samples of {inputs} numbers are more than a report makes room for")
-    x = np.zeros((config.batch, inputs), config.dtype)
-    y = np.zeros(config.batch, np.int64) if classes else np.zeros((config.batch, outputs), config.dtype)
-    return Dataset(x, y, x, y, classes, config.data)
+    return blank(inputs, outputs, classes, config.batch, config.dtype, config.flat()["data"])
 
 
-def saved(path: Path, session: Session) -> tuple[dict[int, tuple], bool, list[str]]:
-    """({step: (dense weights, every head's factors as they were merged)}, did the heads change, what cannot be read)."""
-    states, resized, troubles = {}, False, []
+def saved(path: Path, config: Config, built: Built) -> tuple[dict[int, tuple], set[str], list[str]]:
+    """({step: (dense weights, every head's merged factors)}, facts of any state, what cannot be read)."""
+    states, facts, troubles = {}, set(), []
     for place in checkpoint.listed(path):
         try:
-            state = resume.loaded(place, session)
+            then = elastic.with_heads(config, elastic.saved_heads(place))
+            method = built.method if then is config else build(then.holding(data=built.data)).method
+            state = resume.read(place, then, method)
         except BadInput as trouble:
             troubles.append(f"a checkpoint could not be read: {trouble}")
             continue
-        states[state.step] = (dense_weights(session, state.main), getattr(state.main, "then", None))
-        resized |= "resized" in state.facts
-    return states, resized, troubles
+        states[state.step] = (dense_weights(method, state.main), method.facts.factors(state.main))
+        facts |= state.facts.keys() | ({"resized"} if then is not config else set())
+    return states, facts, troubles
 
 
 def moment(
-    session: Session, step: int, weights: Weights, heads: Sequence[Adapters] | None, told: dict | None
+    config: Config,
+    built: Built,
+    step: int,
+    weights: Weights,
+    factors: Sequence[Adapters] | None,
+    measured: dict | None,
 ) -> Moment:
-    """What there is to say of a step: of W - W_0, and of the heads what the run recorded, or what can be said now."""
-    start, layers = session.parts.task.weights, {}
-    for name in names_of(session.config, start):
+    """What is known of W - W_0 at a step; of the heads what the run measured, or what their factors give."""
+    start, layers = built.task.weights, {}
+    for name in adapted_names(start, config.adapt if "adapters" in config.parts else ()):
         sigma = known(change_spectrum, name, start[name].W, weights[name].W, step)
         ranks = {measure: sigma if isinstance(sigma, dict) else f(sigma) for measure, f in RANKS.items()}
-        layers[name] = {"sigma": sigma} | ranks | (told[name] if told and name in told else alike(name, heads))
+        heads = measured[name] if measured and name in measured else alike(name, factors)
+        layers[name] = {"sigma": sigma} | ranks | heads
     return Moment(step, layers)
 
 
-def names_of(config: Config, weights: Weights) -> list[str]:
-    """The layers whose W moves by adapters; of a full-rank run all dense ones."""
-    adapt = None if config.method == "full" else config.adapt or None
-    return adapted_names(weights, adapt)
-
-
-def alike(name: str, heads: Sequence[Adapters] | None) -> dict:
-    """Cosine and Grassmann distance of a layer's adapters. Only few heads are compared, for time's sake."""
-    if heads is not None and len(heads) > PAIRED:
+def alike(name: str, factors: Sequence[Adapters] | None) -> dict:
+    """Cosine and Grassmann distance of a layer's adapters. Up to `PAIRED` heads are compared, for time's sake."""
+    if factors is not None and len(factors) > PAIRED:
         return dict.fromkeys(("cosine", "grassmann"), {"undefined": "not measured: run with --measure"})
-    return alignment(None if heads is None else [head[name] for head in heads])
+    return alignment(None if factors is None else [head[name] for head in factors])

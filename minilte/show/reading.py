@@ -1,22 +1,24 @@
-"""The files of a run folder with what a report needs of them, checked: what minilte never writes is refused."""
+"""The files of a run folder that a report reads, checked: what minilte never writes is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Weights
-from minilte.disk.files import shown
-from minilte.job import api
+from minilte.cost.account import KINDS
 from minilte.disk import folder
-from minilte.disk.files import brief
-from minilte.settings.knob import MOST
-from minilte.measure.measures import RANKS
-from minilte.run.session import Record, read_records
+from minilte.disk.files import brief, shown
 from minilte.disk.weights import sha256
+from minilte.job import result
+from minilte.job.records import read_records
+from minilte.measure.measures import RANKS
+from minilte.run.observe import Record
+from minilte.settings.knob import MOST
 
-LARGEST = 1e30  # of what is drawn or told; whatever is beyond was not written by minilte
+LARGEST = 1e30  # of a shown number; minilte writes none beyond
 
 
-def some(fits) -> bool:
+def optional(fits) -> Callable:
     """The check for a value that may also be None."""
     return lambda value: value is None or fits(value)
 
@@ -41,47 +43,45 @@ def step(value) -> bool:
     return count(value) and value <= MOST
 
 
-def table(fits) -> bool:
+def table(fits) -> Callable:
     """The check for an object whose values all fit."""
     return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
 
 
-def measured(value) -> bool:
+def measure(value) -> bool:
     """Is it a measure: a number, or why there is none?"""
     return finite(value) or isinstance(value, dict) and isinstance(value.get("undefined"), str)
 
 
 def measures(value) -> bool:
-    """Is it what `runs.measures` says of all layers?"""
-    if not (isinstance(value, dict) and table(table(measured))(value.get("layers"))):
+    """Is it a result of `measure.measures`?"""
+    if not (isinstance(value, dict) and table(table(measure))(value.get("layers"))):
         return False
-    return all(of.keys() >= MEASURED for of in value["layers"].values()) and measured(value.get("noise_scale"))
+    return all(of.keys() >= MEASURES for of in value["layers"].values()) and measure(value.get("noise_scale"))
 
 
-MEASURED = {*RANKS, "cosine", "grassmann"}
-RECORD = {  # what a report uses of a record, beside what every reader asks for
+MEASURES = {*RANKS, "cosine", "grassmann"}
+RECORD = {  # what a report uses of a record, beyond the checks of every reader
     "step": step,
     "samples": count,
-    "losses": lambda value: all(map(some(positive), value)),
-    "train_loss": some(positive),
-    "test_loss": some(positive),
-    "test_accuracy": some(positive),
-    "trust": some(table(positive)),
-    "measures": some(measures),
+    "losses": lambda value: all(map(optional(positive), value)),
+    "train_loss": optional(positive),
+    "test_loss": optional(positive),
+    "test_accuracy": optional(positive),
+    "trust": optional(table(positive)),
+    "measures": optional(measures),
 }
 SENT = {
-    "per_rank": lambda value: isinstance(value, list) and value != [] and all(map(count, value)),
+    "per_process": lambda value: isinstance(value, list) and value != [] and all(map(count, value)),
     "total": count,
     "by_kind": table(count),
     "headers": count,
     "full_rank_ring": count,
     "full_rank_all_to_all": count,
 }
-HELD = dict.fromkeys(
-    ("weights", "adapters", "merged_factors", "gradients", "optimizer", "total", "full_rank_total"), count
-)
+HELD = dict.fromkeys((*KINDS, "total", "full_rank_total"), count)
 SUMMARY = {
-    "test_accuracy": some(positive),
+    "test_accuracy": optional(positive),
     "test_loss": positive,
     "train_loss": positive,
     "steps": step,
@@ -104,7 +104,7 @@ def read_curves(log: Path) -> list[Record]:
     """The records of a run that has begun. Raises BadInput."""
     records = read_records(log)
     for line, record in enumerate(records, 1):
-        if odd := all_fit(RECORD, record._asdict()) or one_sided(record):
+        if odd := all_fit(RECORD, record.plain()) or one_sided(record):
             raise BadInput(
                 f"{shown(log)} line {line}: {odd} is {brief(getattr(record, odd))}, which minilte never writes"
             )
@@ -129,10 +129,10 @@ def read_summary(file: Path) -> dict:
 
 def read_final(path: Path) -> Weights:
     """The final weights, if they are those of the summary. Raises BadInput."""
-    weights, told = api.load(path).weights, folder.read_json(path / "summary.json")["weights_sha256"]
-    if (found := sha256(weights)) != told:
+    weights, expected = result.load(path).weights, folder.read_json(path / "summary.json")["weights_sha256"]
+    if (found := sha256(weights)) != expected:
         raise BadInput(
             f"{shown(path / 'final.safetensors')}: its weights have SHA-256 {found[:12]}…, but summary.json says"
-            f" {brief(told[:12])}…; restore the one that was changed"
+            f" {brief(expected[:12])}…; restore the file that was changed"
         )
     return weights

@@ -5,27 +5,30 @@ costs an m x n matrix a head. It needs W in full precision: with q(W) every head
 neither shared nor sent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from minilte.core.head import each_alone
-from minilte.core.merge import plus_products
-from minilte.core.types import Head, Main, Task
+from minilte.core.lora import Plan, plus_products
+from minilte.core.method import Method
+from minilte.core.types import Task
+from minilte.settings.part import part
 
 
-def absorbed_steps(
-    task: Task, scales, shares, main: Main, heads: Sequence[Head], start: int, stop: int, each: Callable = map
-) -> list[Head]:
-    """Local steps for `lte`: those of `each_alone` around W - s V, with V handed back untouched."""
+@part("local_steps", "absorbed", needs={"no reset", "float W"})
+class Absorbed:
+    """V_n absorbed into a dense W of each head."""
 
-    def alone(head):
-        if head.then is None:
-            return each_alone(task, scales, shares, main, [head], start, stop)[0]
-        weights = dict(main.weights)
-        for name, V in head.then.items():
-            weights[name] = weights[name]._replace(W=plus_products(weights[name].W, [V], [-scales[head.index][name]]))
-        around = main._replace(weights=weights)
-        return each_alone(task, scales, shares, around, [head._replace(then=None)], start, stop)[0]._replace(
-            then=head.then
-        )
+    def wrap(self, method: Method, task: Task, plan: Plan, factor: Sequence[float]) -> Method:
+        """The method with these steps."""
+        return absorbed(method, plan)
 
-    return list(each(alone, heads))
+
+def absorbed(method: Method, plan: Plan) -> Method:
+    """LTE whose heads take their steps around W - s V."""
+
+    def local(main, head, start, stop):
+        weights, scales = dict(main.weights), plan.scales[head.index]
+        for name, V in main.then[head.index].items():
+            weights[name] = weights[name]._replace(W=plus_products(weights[name].W, [V], [-scales[name]]))
+        return method.local(main._replace(weights=weights, then=None), head, start, stop)
+
+    return method._replace(local=local)

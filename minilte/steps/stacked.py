@@ -1,4 +1,4 @@
-"""Local steps with stacked rows: several heads of a rank share one dense product, rows below rows.
+"""Local steps with stacked rows: several heads of a process share one dense product, rows below rows.
 
 A head's batch is small when the cumulative batch is split among many: eight products of 32 rows cost more than one of
 256. The sums inside such a product are those of the heads one by one, but a BLAS may add them in another order, so
@@ -13,7 +13,11 @@ import numpy as np
 
 from minilte.core import networks, optim
 from minilte.core.head import seen, trained_grads
+from minilte.core.lora import Plan
+from minilte.core.method import Method
 from minilte.core.types import Adapted, Array, Head, Main, Task
+from minilte.settings.knob import MOST, knob
+from minilte.settings.part import part
 
 
 class Stacked(NamedTuple):
@@ -33,9 +37,9 @@ def stacked(x: Array, heads: tuple, ends: tuple[int, ...]):
     f, _ = networks.PAIRS[type(heads[0])]
     if isinstance(heads[0], Adapted):  # W is the same array in all
         y = x @ heads[0].W.T
-        caches = [f(one, *head, y=own)[1] for one, head, own in zip(parts(x, ends), heads, parts(y, ends))]
+        caches = [f(rows, *head, y=own)[1] for rows, head, own in zip(parts(x, ends), heads, parts(y, ends))]
     else:
-        each, caches = zip(*(f(one, *head) for one, head in zip(parts(x, ends), heads)))
+        each, caches = zip(*(f(rows, *head) for rows, head in zip(parts(x, ends), heads)))
         y = np.concatenate(each)
     return y, (heads, ends, caches)
 
@@ -46,55 +50,74 @@ def stacked_back(dy: Array, cache, wrt_x: bool = True):
     _, back = networks.PAIRS[type(heads[0])]
     if isinstance(heads[0], Adapted) and wrt_x:
         dx = dy @ heads[0].W
-        done = [back(one, own, dx=mine) for one, own, mine in zip(parts(dy, ends), caches, parts(dx, ends))]
+        done = [back(rows, own, dx=mine) for rows, own, mine in zip(parts(dy, ends), caches, parts(dx, ends))]
     else:
-        done = [back(one, own, wrt_x) for one, own in zip(parts(dy, ends), caches)]
-        dx = np.concatenate([one for one, *_ in done]) if wrt_x else None
+        done = [back(rows, own, wrt_x) for rows, own in zip(parts(dy, ends), caches)]
+        dx = np.concatenate([mine for mine, *_ in done]) if wrt_x else None
     return dx, tuple(type(head)(*rest) for head, (_, *rest) in zip(heads, done)), None
 
 
 networks.PAIRS[Stacked] = (stacked, stacked_back)
 
 
-def stacked_steps(size: int) -> Callable:
-    """Local steps for `lte`, with the heads of a rank in groups of `size`, whose rows share their dense products."""
+@part("local_steps", "stacked")
+class Stacking:
+    """Heads of a process share their dense products: faster for few rows a head, other bits."""
 
-    def steps(task: Task, scales, shares, main: Main, heads: Sequence[Head], start: int, stop: int, each=map):
+    stack: int = knob(2, "heads that share their dense products", least=1, most=MOST)
+
+    def wrap(self, method: Method, task: Task, plan: Plan, factor: Sequence[float]) -> Method:
+        """The method with these steps."""
+        return method._replace(together=stacked_steps(self.stack, task, plan, factor))
+
+
+def stacked_steps(size: int, task: Task, plan: Plan, factor: Sequence[float]) -> Callable:
+    """Local steps of LTE, with the heads of a process in groups of `size`, whose rows share their dense products.
+
+    factor[n] scales the gradient of head n, as in `core.head.descend`.
+    """
+
+    def steps(main: Main, heads: Sequence[Head], start: int, stop: int, each=map) -> list[Head]:
         groups = [heads[at : at + size] for at in range(0, len(heads), size)]
-        together = each(lambda group: group_steps(task, scales, shares, main, group, start, stop), groups)
+        together = each(lambda group: group_steps(task, plan, factor, main, group, start, stop), groups)
         return [head for group in together for head in group]
 
     return steps
 
 
-def group_steps(task: Task, scales, shares, main: Main, heads: Sequence[Head], start: int, stop: int) -> list[Head]:
-    """Steps start … stop-1 of the heads of a group, as `core.head.local_steps` takes them one by one."""
-    trained, losses = [(head.now, head.replica) for head in heads], []
-    opts = [head.opt for head in heads]
+def group_steps(
+    task: Task, plan: Plan, factor, main: Main, heads: Sequence[Head], start: int, stop: int
+) -> list[Head]:
+    """Steps start … stop-1 of the heads of a group, as `core.head.descend` takes them one by one."""
+    trained, opts, losses = [(head.now, head.replica) for head in heads], [head.opt for head in heads], []
     for step in range(start, stop):
-        now = [head._replace(now=own, replica=replica) for head, (own, replica) in zip(heads, trained)]
-        each_loss, grads = loss_and_grads(task, scales, shares, main, now, step)
+        each_loss, grads = loss_and_grads(task, plan, factor, main, heads, trained, step)
         losses.append(each_loss)
-        for i, one in enumerate(trained):
-            grad = optim.clip(trained_grads(grads[i], one), task.clip)
-            trained[i], opts[i] = task.optimizer.update(one, grad, opts[i], task.rate(step), mine=step > start)
+        update = task.optimizer.in_place if step > start and task.optimizer.in_place else task.optimizer.update
+        for i, own in enumerate(trained):
+            grad = optim.clip(trained_grads(grads[i], own), task.clip)
+            trained[i], opts[i] = update(own, grad, opts[i], task.rate(step))
     means = np.mean(losses, axis=0)
     return [
-        head._replace(now=own, replica=replica, opt=opt, loss=float(loss))
-        for head, (own, replica), opt, loss in zip(heads, trained, opts, means)
+        head._replace(now=now, replica=replica, opt=opt, loss=float(loss))
+        for head, (now, replica), opt, loss in zip(heads, trained, opts, means)
     ]
 
 
-def loss_and_grads(task: Task, scales, shares, main: Main, heads: Sequence[Head], step: int):
+def loss_and_grads(task: Task, plan: Plan, factor, main: Main, heads: Sequence[Head], trained: list, step: int):
     """The loss of each head on its own rows, and for each head the gradients of all layers."""
     batches = [task.batch(head.index, step) for head in heads]
     ends = tuple(int(end) for end in np.cumsum([len(x) for x, _ in batches]))
-    views = [seen(main.weights, head, scales[head.index]) for head in heads]
+    then = [None if main.then is None else main.then[head.index] for head in heads]
+    views = [
+        seen(main.weights, *own, V, plan.scales[head.index])
+        for own, V, head in zip(trained, then, heads, strict=True)
+    ]
     params = {name: Stacked(tuple(view[name] for view in views), ends) for name in views[0]}
     z, caches = networks.forward(task.net, params, np.concatenate([x for x, _ in batches]))
     done = [
-        networks.loss_and_dz(task.net, own, y, shares[head.index])
+        networks.loss_and_dz(task.net, own, y, factor[head.index])
         for own, (_, y), head in zip(parts(z, ends), batches, heads)
     ]
-    grads = networks.backward(np.concatenate([dz for _, dz in done]), caches, params)
+    grads = networks.backward(np.concatenate([dz for _, dz in done]), caches, task.net, params)
     return [loss for loss, _ in done], [{name: g.heads[i] for name, g in grads.items()} for i in range(len(heads))]

@@ -6,6 +6,7 @@ import pytest
 from minilte.bench import scale
 from minilte.bench.scale import AXES, BASE, Point, Process, fit, work
 from minilte.bench.step import shapes
+from minilte.show.scale import picture
 
 FACTORS = [1e-11, 2e-11, 3e-11, 1e-8, 1e-4]
 
@@ -34,12 +35,12 @@ def test_the_work_of_the_model_is_that_of_the_products(size):
     assert numbers == size.heads * scale.adapter_numbers(size) and heads == size.heads
 
 
-def test_everything_is_told_and_drawn(tmp_path):
+def test_everything_is_reported_and_drawn(tmp_path):
     points, on = made_up(), [Process(1, 0.1, 0, 0), Process(2, 0.06, 8, 8)]
-    factors, expected = fit(points)
-    told = scale.report(points, factors, expected, on)
-    assert told["error"]["worst"] < 1e-6 and len(told["points"]) == len(points)
-    text = "\n".join(scale.lines(told))
+    grown = scale.report(points, *fit(points), on)
+    assert grown["error"]["worst"] < 1e-6 and len(grown["points"]) == len(points)
+    assert grown["floor"] == next(point.floor for point in points if point.size == BASE)
+    text = "\n".join(scale.lines(grown))
     assert "8 bytes a merge counted, 8 by formula" in text and "dense 100 Gflop/s" in text
-    scale.picture(tmp_path, points, expected, on)
+    picture(tmp_path, grown)
     assert {file.name for file in tmp_path.iterdir()} == {"scale.svg", "scale.png"}

@@ -74,8 +74,9 @@ def reports(tmp_path_factory):
         )
         assert done.returncode == 0, done.stderr
 
-    small = ["--quiet", "--steps=20", "--widths=64", "--batch=64", "--rank=8"]
-    for name, flags in {"lte": ["--measure"], "full": ["--method=full"], "nf4": ["--quant=nf4"]}.items():
+    small = ["--quiet", "--steps=20", "--widths=64", "--batch=64"]
+    runs = {"lte": ["--rank=8", "--measure"], "full": ["--method=full"], "nf4": ["--rank=8", "--quant=nf4"]}
+    for name, flags in runs.items():
         command("train", *small, *flags, f"--out={name}")
     command("report", "lte", "--out=one.html")
     command("report", "lte", "full", "nf4", "--out=three.html")

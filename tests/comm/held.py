@@ -1,11 +1,11 @@
-"""`mpirun -n 2 python -m held CODE`: the most memory a master and a worker held at a time, and the bytes of one matrix."""
+"""`mpirun -n 2 python -m held CODE`: the most memory a master and a worker held at a time, and the bytes of a matrix."""
 
 import sys
 import tracemalloc
 
 from minilte.comm.mpi import connect
-from minilte.settings.config import Config
 from minilte.run.session import advance, first_state, open_session
+from minilte.settings.config import Config
 
 WIDE = 1024
 CONFIG = dict(
@@ -32,5 +32,5 @@ if __name__ == "__main__":
     for _ in advance(session, first_state(session)):
         pass
     peaks = transport.objects(tracemalloc.get_traced_memory()[1])
-    if transport.rank == 0:
+    if transport.process == 0:
         print(*peaks, 4 * WIDE * WIDE)

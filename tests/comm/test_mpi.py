@@ -13,7 +13,7 @@ def test_too_little_shared_memory_is_named_before_mpi_ends_in_a_bus_error(tmp_pa
     (tmp_path / "left").touch()
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(mpi.shutil, "disk_usage", lambda place: usage(int(8e6)))
-    with pytest.raises(BadInput, match="8 MB are free, 3 ranks need up to 12; it holds 1 files"):
+    with pytest.raises(BadInput, match="8 MB are free, 3 processes need up to 12; it holds 1 files"):
         mpi.refuse_full_memory(3, tmp_path)
     assert mpi.refuse_full_memory(2, tmp_path) is None
     assert mpi.refuse_full_memory(3, tmp_path / "nowhere") is None

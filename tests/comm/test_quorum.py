@@ -13,52 +13,52 @@ from minilte.comm.quorum import Quorum
 LONG = 60.0  # seconds of grace that nobody waits for
 
 
-def data(rank, at):
-    return np.full(rank + 1, 10 * at + rank, np.uint8)
+def data(process, at):
+    return np.full(process + 1, 10 * at + process, np.uint8)
 
 
 @settings(max_examples=25)
 @given(size=st.integers(1, 5), need=st.integers(1, 5), rounds=st.integers(1, 4))
 def test_where_nobody_is_late_everything_arrives_as_by_any_transport(size, need, rounds):
     def work(transport):
-        ranks, heard = Quorum(transport, [1] * size, min(need, size), LONG), []
+        quorum, heard = Quorum(transport, [1] * size, min(need, size), LONG), []
         for at in range(rounds):
             counts = [p + 1 for p in range(size)]
-            everything = ranks.gather(data(ranks.rank, at), counts)
-            told = np.zeros(3, np.uint8) if ranks.rank else np.array([at, 1, 2], np.uint8)
-            ranks.broadcast(told[:1], told[1:], newest=True)
-            heard.append((everything, told, ranks.objects(ranks.rank), ranks.late))
+            everything = quorum.gather(data(quorum.process, at), counts)
+            told = np.zeros(3, np.uint8) if quorum.process else np.array([at, 1, 2], np.uint8)
+            quorum.broadcast(told[:1], told[1:], newest=True)
+            heard.append((everything, told, quorum.objects(quorum.process), quorum.late))
         return heard
 
-    for rank, heard in enumerate(threads.run(size, work)):
+    for process, heard in enumerate(threads.run(size, work)):
         for at, (everything, told, objects, late) in enumerate(heard):
-            if rank == 0:
+            if process == 0:
                 assert np.array_equal(everything, np.concatenate([data(p, at) for p in range(size)]))
             assert told.tolist() == [at, 1, 2] and objects == list(range(size)) and not late
 
 
 def a_stall(missed, back, size=3, late=2, after=2):
-    """The merges of rank 0 and of a rank that is away from its merge `after` on, for so many merges."""
+    """The merges of process 0 and of a process that is away from its merge `after` on, for so many merges."""
     away, merges = threading.Event(), after + missed + back
 
     def work(transport):
-        ranks, heard = Quorum(transport, [1] * size, 2, LONG), []
+        quorum, heard = Quorum(transport, [1] * size, 2, LONG), []
         for at in range(merges):
-            if ranks.rank == late and at == after:
+            if quorum.process == late and at == after:
                 away.wait(LONG)
-            if ranks.rank == 0 and at == after:
-                ranks.grace = 0.0
-            if ranks.rank == 0 and at == after + missed:
-                ranks.grace = LONG
+            if quorum.process == 0 and at == after:
+                quorum.grace = 0.0
+            if quorum.process == 0 and at == after + missed:
+                quorum.grace = LONG
                 away.set()
                 transport.wait(lambda: transport.letters[late, 0])  # its late word
-            trained = not ranks.behind()
-            everything = ranks.gather(data(ranks.rank, at), [1, 2, 3])
-            told = np.zeros(1, np.uint8) if ranks.rank else np.array([at], np.uint8)
-            note = np.zeros(1, np.uint8) if ranks.rank else np.array([at + 100], np.uint8)
-            ranks.broadcast(note)
-            ranks.broadcast(told, newest=True)
-            heard.append((everything, int(note[0]), int(told[0]), trained, sorted(ranks.late)))
+            trained = not quorum.behind()
+            everything = quorum.gather(data(quorum.process, at), [1, 2, 3])
+            told = np.zeros(1, np.uint8) if quorum.process else np.array([at], np.uint8)
+            note = np.zeros(1, np.uint8) if quorum.process else np.array([at + 100], np.uint8)
+            quorum.broadcast(note)
+            quorum.broadcast(told, newest=True)
+            heard.append((everything, int(note[0]), int(told[0]), trained, sorted(quorum.late)))
         return heard
 
     return threads.run(size, work)
@@ -75,7 +75,7 @@ def test_who_is_late_counts_as_not_a_number_and_takes_part_again():
     assert [told for _, _, told, *_ in other] == list(range(9))
 
 
-def test_a_late_rank_hears_every_note_but_only_the_newest_of_what_is_written_over():
+def test_a_late_process_hears_every_note_but_only_the_newest_of_what_is_written_over():
     missed, after = 4, 2
     late = a_stall(missed, back=3, after=after)[2]
     assert [note for _, note, *_ in late] == list(range(100, 109))
@@ -84,25 +84,25 @@ def test_a_late_rank_hears_every_note_but_only_the_newest_of_what_is_written_ove
     assert told[after + missed - 1 :] == [5, 6, 7, 8]
 
 
-def test_a_late_rank_takes_no_steps_for_merges_that_are_over():
+def test_a_late_process_takes_no_steps_for_merges_that_are_over():
     trained = [trained for *_, trained, _ in a_stall(missed=4, back=3)[2]]
     assert trained == [True] * 3 + [False] * 4 + [True] * 2  # the third before it knew
 
 
-def test_floats_of_a_late_rank_are_not_a_number():
+def test_floats_of_a_late_process_are_not_a_number():
     for dtype in (np.float16, np.float32, np.float64):
         assert np.isnan(np.full(16, 0xFF, np.uint8).view(dtype)).all()
 
 
-def test_a_late_rank_is_back_though_a_round_takes_longer_than_the_grace():
+def test_a_late_process_is_back_though_a_round_takes_longer_than_the_grace():
     def work(transport):
-        ranks, late = Quorum(transport, [1, 1, 1], 2, 0.005), []
+        quorum, late = Quorum(transport, [1, 1, 1], 2, 0.005), []
         for at in range(12):
-            if not ranks.behind():
-                time.sleep(0.2 if (ranks.rank, at) == (2, 3) else 0.03)  # the steps of a round
-            ranks.gather(data(ranks.rank, 0), [1, 2, 3])
-            ranks.broadcast(np.zeros(1, np.uint8))
-            late.append(2 in ranks.late)
+            if not quorum.behind():
+                time.sleep(0.2 if (quorum.process, at) == (2, 3) else 0.03)  # the steps of a round
+            quorum.gather(data(quorum.process, 0), [1, 2, 3])
+            quorum.broadcast(np.zeros(1, np.uint8))
+            late.append(2 in quorum.late)
         return late
 
     late = threads.run(3, work)[0]
@@ -111,12 +111,12 @@ def test_a_late_rank_is_back_though_a_round_takes_longer_than_the_grace():
 
 def test_a_merge_waits_for_the_quorum():
     def work(transport):
-        ranks = Quorum(transport, [1, 2, 1], 3, 0.0)
-        if ranks.rank:
+        quorum = Quorum(transport, [1, 2, 1], 3, 0.0)
+        if quorum.process:
             time.sleep(0.05)
         begun = time.monotonic()
-        everything = ranks.gather(data(ranks.rank, 0), [1, 2, 3])
+        everything = quorum.gather(data(quorum.process, 0), [1, 2, 3])
         return everything, time.monotonic() - begun
 
     everything, waited = threads.run(3, work)[0]
-    assert waited > 0.02 and np.array_equal(everything[:3], [0, 1, 1])  # ranks 0 and 1 hold three heads
+    assert waited > 0.02 and np.array_equal(everything[:3], [0, 1, 1])  # processes 0 and 1 hold three heads

@@ -2,10 +2,10 @@
 
 import json
 
-from minilte.commands import bench
 from minilte.bench import figures
 from minilte.bench.figures import Figure
 from minilte.bench.timing import Spread
+from minilte.commands import bench
 
 
 def figure(median=0.5, **target):

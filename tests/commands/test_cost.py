@@ -10,7 +10,7 @@ from minilte.commands import cost
 from minilte.cost.forms import LTE
 
 
-def told(capsys, *argv):
+def values(capsys, *argv):
     """What the command writes as JSON, and nothing else."""
     assert cost.main([*argv, "--json"]) == 0
     written = capsys.readouterr()
@@ -31,10 +31,10 @@ def lines(capsys, *argv):
         [],
         ["--figure10"],
         ["--quant=nf4", "--dtype=bfloat16", "--heads=32"],
-        ["--ranks=3"],
-        ["--ranks=1"],
+        ["--processes=3"],
+        ["--processes=1"],
         ["--heads=1"],
-        ["--heads=3", "--ranks=12"],
+        ["--heads=3", "--processes=12"],
         ["--numbers=7000000000", "--lte-numbers=40000000", "--heads=100", "--merge-every=500"],
         ["--numbers=10", "--lte-numbers=1000"],
         ["--workers=1"],
@@ -45,16 +45,16 @@ def lines(capsys, *argv):
 def test_the_report_fits_a_screen_and_its_columns(capsys, argv):
     text = lines(capsys, *argv)
     assert len(text) <= 40 and max(map(len, text)) <= 118
-    told(capsys, *argv)
+    values(capsys, *argv)
 
 
-def test_the_default_is_told_in_numbers_and_in_words(capsys):
-    of = told(capsys)
+def test_the_default_is_in_numbers_and_in_words(capsys):
+    of = values(capsys)
     M, M_lte, biases = 784 * 1024 + 1024**2 + 10240, 32 * (784 + 3 * 1024) + 10 * 1034, 2058
     assert (of["model"]["M"], of["model"]["M_lte"], of["model"]["replicas"]) == (M, M_lte, biases)
-    traffic = {one["topology"]: one for one in of["traffic"]}
+    traffic = {one["exchange"]: one for one in of["traffic"]}
     assert traffic["lte-allgather"]["meeting"] == 7 * 8 * (M_lte + biases) * 4
-    assert traffic["lte-dense"]["meeting"] == traffic["full-ring"]["step"] == 2 * 7 * (M + biases) * 4
+    assert traffic["lte-allreduce"]["meeting"] == traffic["full-ring"]["step"] == 2 * 7 * (M + biases) * 4
     assert traffic["lte-server"]["meeting"] == 7 * (M_lte + M + 2 * biases) * 4
     assert traffic["full-all-to-all"]["step"] == 7 * 8 * (M + biases) * 4
     assert of["fewest"] == "lte-allgather"
@@ -66,34 +66,37 @@ def test_the_default_is_told_in_numbers_and_in_words(capsys):
 
 @pytest.mark.parametrize(("heads", "best"), [(14, "lte-allgather"), (15, "lte-server"), (1000, "lte-server")])
 def test_the_fewest_changes_where_the_crossover_says(capsys, heads, best):
-    assert told(capsys, f"--heads={heads}")["fewest"] == best
+    assert values(capsys, f"--heads={heads}")["fewest"] == best
 
 
 @pytest.mark.parametrize("quant", ["int8", "int4", "nf4"])
 def test_with_a_code_only_a_server_is_possible(capsys, quant):
-    of = told(capsys, f"--quant={quant}")
-    low = [one for one in of["traffic"] if one["topology"].startswith("lte")]
-    assert [one["topology"] for one in low if one["possible"]] == ["lte-server"] == [of["fewest"]]
+    of = values(capsys, f"--quant={quant}")
+    low = [one for one in of["traffic"] if one["exchange"].startswith("lte")]
+    assert [one["exchange"] for one in low if one["possible"]] == ["lte-server"] == [of["fewest"]]
     assert {one["worker"] for one in of["memory"]} == {"full", "lte-server", "lte-master"}
     assert sum("needs all of W" in line for line in lines(capsys, f"--quant={quant}")) == len(LTE) - 1
 
 
 def test_the_parts_of_memory_add_up(capsys):
-    for one in told(capsys, "--quant=nf4")["memory"]:
-        parts = ("paper", "gradients", "merged", "scales", "replicas")
+    for one in values(capsys, "--quant=nf4")["memory"]:
+        parts = ("paper", "gradients", "merged_factors", "scales", "replicas")
         assert one["total"] == sum(one[part] for part in parts)
-        assert one["paper"] == one["weights"] + one["adapters"] + one["moments"]
+        assert one["paper"] == one["weights"] + one["adapters"] + one["optimizer"]
 
 
 def test_counts_may_stand_in_for_widths(capsys):
-    by_widths, by_counts = told(capsys, "--widths=6,4", "--rank=2"), told(capsys, "--numbers=24", "--lte-numbers=20")
+    by_widths, by_counts = (
+        values(capsys, "--widths=6,4", "--rank=2"),
+        values(capsys, "--numbers=24", "--lte-numbers=20"),
+    )
     fields = ("M", "M_lte", "q", "N", "P")
     assert [by_widths["model"][name] for name in fields] == [by_counts["model"][name] for name in fields]
     assert by_counts["model"]["replicas"] == 0
 
 
-def test_figure_10_is_told_with_its_misprints(capsys):
-    of = told(capsys, "--figure10")
+def test_figure_10_comes_with_its_misprints(capsys):
+    of = values(capsys, "--figure10")
     assert [one["computed"] for one in of["figure10"]] == [67_500_000, 28_725_000, 1.26e9, 22.32e9, 763_840_000, 0.35]
     assert of["unsaid"]["ring_of_8"] == 315_000_000
     text = "\n".join(lines(capsys, "--figure10"))
@@ -117,6 +120,7 @@ def test_figure_10_is_told_with_its_misprints(capsys):
         (["--numbers=5", "--lte-numbers=5", "--rank=2"], "numbers: got --rank beside it"),
         (["--lte-numbers=5", "--widths=2,2"], "lte-numbers: got --widths beside it"),
         (["--figure10", "--heads=4"], "figure10: got --heads beside it"),
+        (["--figure10", "--processes=4"], "figure10: got --processes beside it"),
         (["--head=4"], "--head: unknown option, did you mean --heads?"),
         (["surprise"], "surprise"),
     ],
@@ -127,6 +131,13 @@ def test_bad_input_is_one_line_that_names_it(capsys, argv, words):
     written = capsys.readouterr()
     assert not written.out and written.err.count("\n") == 1
     assert written.err.startswith("minilte: error:") and words in written.err
+
+
+def test_the_module_is_a_command():
+    ran = subprocess.run(
+        [sys.executable, "-m", "minilte.cost", "--heads=3"], capture_output=True, text=True, check=True
+    )
+    assert "N = 3 heads, P = 3 processes" in ran.stdout and not ran.stderr
 
 
 def test_a_traceback_comes_with_debug_alone(capsys):
@@ -151,6 +162,6 @@ def test_a_folder_that_cannot_be_made_is_trouble_of_the_disk(tmp_path, capsys):
 
 
 def test_help_and_the_report_load_neither_mpi_nor_matplotlib():
-    code = "import sys, minilte.cost as c; c.main(['--help']); c.main([]); print(sorted({'matplotlib', 'mpi4py', 'scipy'} & set(sys.modules)))"
+    code = "import sys, minilte.commands.cost as c; c.main(['--help']); c.main([]); print(sorted({'matplotlib', 'mpi4py', 'scipy'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--figure10" in ran.stdout and ran.stdout.splitlines()[-1] == "[]"

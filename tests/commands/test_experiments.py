@@ -7,13 +7,15 @@ import pytest
 
 from minilte import experiments
 from minilte.commands import experiments as shown
-from minilte.experiments.claim import Claim, Part, Row
+from minilte.experiments.claim import Claim, Prediction, Row
 
 
 @pytest.fixture(autouse=True)
 def two_claims(monkeypatch):
-    first = Claim("C1", "4.1", "it is five", (Part("a", "a", "L6", 5, 5), Part("b", "b", "paper", most=4)), both)
-    second = Claim("C7", "4.2", "it is large", (Part("a", "a", "paper", least=10),), both)
+    first = Claim(
+        "C1", "4.1", "it is five", (Prediction("a", "a", "L6", 5, 5), Prediction("b", "b", "paper", most=4)), both
+    )
+    second = Claim("C7", "4.2", "it is large", (Prediction("a", "a", "paper", least=10),), both)
     monkeypatch.setattr(experiments, "CLAIMS", {"C1": first, "C7": second})
 
 

@@ -13,17 +13,15 @@ from safetensors.numpy import load_file
 
 import minilte as ml
 from minilte.commands import export
-from minilte.job import job
 from minilte.disk.weights import tensors
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     """A folder of its own with a finished run in it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     tiny.go_on(tiny.begin(tmp_path / "run"))
     return tmp_path

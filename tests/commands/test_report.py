@@ -9,7 +9,6 @@ import pytest
 import tiny
 
 from minilte.commands import report
-from minilte.job import job
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 def place(tmp_path, monkeypatch):
     """A folder of its own with a finished run and a stopped one in it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     tiny.go_on(tiny.begin(tmp_path / "run"))
     tiny.go_on(tiny.begin(tmp_path / "half"), watch=tiny.stop_after(2))

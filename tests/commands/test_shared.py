@@ -9,18 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilte.commands import shared as command
 from minilte.comm.solo import Solo
-from minilte.core.errors import BadInput, DiskTrouble, Diverged, RankLost, RanksDisagree
+from minilte.commands import shared as command
+from minilte.core.errors import BadInput, DiskTrouble, Diverged, ProcessesDisagree, ProcessLost
 
 
 class Pair(Solo):
-    """Rank `rank` of two, which notes how it was aborted."""
+    """A process of two, which notes how it was aborted; the other may have spoken already."""
 
     size = 2
 
-    def __init__(self, rank):
-        self.rank, self.aborted = rank, None
+    def __init__(self, process, other_spoke=False):
+        self.process, self.other_spoke, self.aborted = process, other_spoke, None
+
+    def may_speak(self):
+        return not self.other_spoke
 
     def abort(self, code):
         self.aborted = code
@@ -38,8 +41,8 @@ def agreed(error):
     return error
 
 
-def run(monkeypatch, body, rank=0, argv=()):
-    transport = Pair(rank)
+def run(monkeypatch, body, process=0, argv=(), other_spoke=False):
+    transport = Pair(process, other_spoke)
     monkeypatch.setattr(command, "connect", lambda: transport)
     return command.run(body, argv), transport.aborted
 
@@ -49,8 +52,8 @@ def run(monkeypatch, body, rank=0, argv=()):
     [
         (BadInput("x"), 2),
         (DiskTrouble("x"), 74),
-        (RankLost("x"), 75),
-        (RanksDisagree("x"), 76),
+        (ProcessLost("x"), 75),
+        (ProcessesDisagree("x"), 76),
         (Diverged("x"), 77),
         (KeyboardInterrupt(), 130),
         (ValueError("x"), 70),
@@ -76,12 +79,12 @@ def test_an_error_is_one_line_whatever_it_says(kind, text):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ValueError("bad\nthing"), "rank 1: ValueError: bad thing; --debug shows where"),
-        (SystemExit(0), "rank 1: left early by sys.exit(0); the run ends here, go on with --resume"),
+        (ValueError("bad\nthing"), "process 1: ValueError: bad thing; --debug shows where"),
+        (SystemExit(0), "process 1: left early by sys.exit(0); the run ends here, go on with --resume"),
         (BadInput("heads: expected 1"), "heads: expected 1"),
     ],
 )
-def test_a_line_names_the_rank_where_nobody_expected_the_error(capsys, error, words):
+def test_a_line_names_the_process_where_nobody_expected_the_error(capsys, error, words):
     command.complain(error, [], 1)
     assert capsys.readouterr().err == f"minilte: error: {words}\n"
 
@@ -92,18 +95,26 @@ def test_the_traceback_is_shown_only_for_debug(capsys):
     assert "BadInput" in shown and shown.endswith("minilte: error: x\n")
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_an_agreed_error_is_told_by_rank_0_and_all_leave(monkeypatch, capsys, rank):
-    assert run(monkeypatch, raises(agreed(BadInput("x"))), rank) == (2, None)
-    assert capsys.readouterr().err == ("minilte: error: x\n" if rank == 0 else "")
+@pytest.mark.parametrize("process", [0, 1])
+def test_an_agreed_error_is_told_by_process_0_and_all_leave(monkeypatch, capsys, process):
+    assert run(monkeypatch, raises(agreed(BadInput("x"))), process) == (2, None)
+    assert capsys.readouterr().err == ("minilte: error: x\n" if process == 0 else "")
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("process", [0, 1])
 @pytest.mark.parametrize("error", [BadInput("x"), ValueError("x"), SystemExit(0)], ids=repr)
-def test_an_error_of_one_rank_is_told_by_it_and_ends_the_job(monkeypatch, capsys, rank, error):
+def test_an_error_of_one_process_is_told_by_it_and_ends_the_job(monkeypatch, capsys, process, error):
     code = command.exit_code(error)
-    assert run(monkeypatch, raises(error), rank) == (code, code)
+    assert run(monkeypatch, raises(error), process) == (code, code)
     assert capsys.readouterr().err.count("minilte: error: ") == 1
+
+
+@pytest.mark.parametrize("process", [0, 1])
+@pytest.mark.parametrize("error", [ProcessesDisagree("x"), ProcessLost("x"), ValueError("x")], ids=repr)
+def test_what_a_process_runs_into_after_another_has_spoken_is_not_said(monkeypatch, capsys, process, error):
+    code = command.exit_code(error)
+    assert run(monkeypatch, raises(error), process, ["--debug"], other_spoke=True) == (code, code)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_code_of_the_body_is_the_code_of_the_command(monkeypatch):
@@ -125,17 +136,17 @@ def test_the_code_of_the_body_is_the_code_of_the_command(monkeypatch):
 def test_the_first_process_of_a_job_is_the_one_that_the_launcher_says(monkeypatch, told, first):
     for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID"):
         monkeypatch.delenv(name, raising=False)
-    for name, rank in told.items():
-        monkeypatch.setenv(name, rank)
+    for name, number in told.items():
+        monkeypatch.setenv(name, number)
     assert command.first_of_job() == first
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_ranks_that_cannot_meet_say_so_once(monkeypatch, capsys, rank):
-    monkeypatch.setenv("PMI_RANK", str(rank))
+@pytest.mark.parametrize("process", [0, 1])
+def test_processes_that_cannot_meet_say_so_once(monkeypatch, capsys, process):
+    monkeypatch.setenv("PMI_RANK", str(process))
     monkeypatch.setattr(command, "connect", lambda: (_ for _ in ()).throw(BadInput("two libraries")))
     assert command.run(raises(AssertionError()), []) == 2
-    assert capsys.readouterr().err == ("minilte: error: two libraries\n" if rank == 0 else "")
+    assert capsys.readouterr().err == ("minilte: error: two libraries\n" if process == 0 else "")
 
 
 # ------------------------------------------------------------------------------------------------ speaking

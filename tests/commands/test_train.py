@@ -17,17 +17,17 @@ from faults import FAULTS
 from safetensors.numpy import load_file
 
 from minilte.commands import train
-from minilte.job import job
+from minilte.show import pictures
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
-PICTURES = job.pictures
+PICTURES = pictures.run_pictures
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     """A folder of its own, pictures only if asked for, no waiting for the disk; signals end as they were."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
+    monkeypatch.setattr(pictures, "run_pictures", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     before = {number: signal.getsignal(number) for number in HANDLED}
     yield tmp_path
@@ -36,9 +36,9 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def pictures(place, monkeypatch):
+def drawn(place, monkeypatch):
     """With pictures, which take longer than all the rest."""
-    monkeypatch.setattr(job, "pictures", PICTURES)
+    monkeypatch.setattr(pictures, "run_pictures", PICTURES)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def run(capsys):
     """The command in this process: arguments -> (code, stdout, stderr)."""
 
     def command(*argv, **changes):
-        code = train.main([*tiny.flags(**changes), *argv])
+        code = train.main([*tiny.flags(*argv, **changes), *argv])
         return code, *capsys.readouterr()
 
     return command
@@ -88,8 +88,7 @@ def finish(process):
 def test_bad_input_is_one_line_with_what_is_wrong_and_leaves_nothing_behind(run, place, fault):
     fault.disk()
     before = sorted(place.rglob("*"))
-    given = {word.removeprefix("--").split("=")[0].replace("-", "_") for word in fault.argv}
-    code, _, err = run(*fault.argv, **dict.fromkeys(given & set(tiny.TINY)))
+    code, _, err = run(*fault.argv)
     assert code == 2
     assert err.startswith("minilte: error: ") and err.count("\n") == 1 and err.endswith("\n")
     for words in fault.words:
@@ -127,7 +126,7 @@ def test_out_names_the_folder(done, path):
     assert not Path("runs").exists() and Path(path, "summary.json").exists()
 
 
-def test_the_folder_holds_what_the_design_says(done, pictures):
+def test_the_folder_holds_what_the_design_says(done, drawn):
     _, out = done("--out=a")
     assert {found.name for found in Path("a").iterdir()} == {
         "config.json",
@@ -210,7 +209,10 @@ def test_a_run_without_a_checkpoint_starts_at_step_0(run, done):
     ("argv", "words"),
     [
         (["--lr=0.5"], "lr: the run in cut has 0.001, got 0.5"),
-        (["--widths=3"], "widths: the run in cut has (256, 256), got (3,)"),
+        (["--widths=3"], "widths: belongs to --model mlp, deep-linear, residual-mlp; leave it out, or choose that"),
+        (["--merge-rule=ties"], "merge-rule: the run in cut has 'mean', got 'ties'"),
+        (["--method=full"], "method: the run in cut has 'lte', got 'full'"),
+        (["--head-ranks=1,2"], "head-ranks: the run in cut has (), got (1, 2)"),
         (["--no-bias"], "bias: the run in cut has True, got False"),
         (["--config=run.toml"], "seed: the run in cut has 0, got 1"),
         (["--heads=0"], "heads: expected a whole number of at least 1, got 0"),
@@ -222,6 +224,33 @@ def test_a_resumed_run_keeps_its_settings_and_names_both_values(run, argv, words
     Path("run.toml").write_text("seed = 1\nsteps = 6\n")
     code, _, err = resume(run, "cut", *argv)
     assert code == 2 and err.startswith(f"minilte: error: {words}") and err.count("\n") == 1
+
+
+def test_a_finished_run_goes_on_for_more_steps_and_says_what_its_schedule_makes_of_them(run, done):
+    done("--out=a", "--schedule=constant", "--warmup=0")
+    code, out, err = resume(run, "a", "--steps=10")
+    assert (code, err) == (0, "") and tiny.the_summary(Path("a"))["steps"] == 10
+    assert (
+        "note: the run had ended at step 6 and goes on to 10; the rate was 0.001 at the end of 6 steps, "
+        "and 0.001 from step 6 on" in out
+    )
+    expected, _ = done("--out=b", "--schedule=constant", "--warmup=0", steps=10)
+    assert tiny.the_summary(Path("a"))["weights_sha256"] == expected["weights_sha256"]
+    code, out, err = resume(run, "a", "--steps=9")
+    assert (code, out) == (2, "")
+    assert err == "minilte: error: steps: the run has 10, got 9; a run goes on for more, not for fewer\n"
+
+
+def test_a_run_folder_of_another_format_is_one_line(run):
+    tiny.begin(Path("old"))
+    settings = json.loads(Path("old", "config.json").read_text())
+    del settings["format"]
+    Path("old", "config.json").write_text(json.dumps(settings))
+    assert resume(run, "old") == (
+        2,
+        "",
+        "minilte: error: old/config.json: a run folder of format 1, expected 2; read it with the minilte that wrote it\n",
+    )
 
 
 def test_settings_that_say_the_same_may_be_repeated(run):
@@ -250,7 +279,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # no file grows beyond:
 sys.exit(train.main(sys.argv[2:]))"""
 
 
-@pytest.mark.parametrize(("size", "file"), [(3000, "state.safetensors"), (12_000, "plots/loss.svg")])
+@pytest.mark.parametrize(("size", "file"), [(2000, "state.safetensors"), (12_000, "plots/loss.svg")])
 def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(run, done, size, file):
     expected, _ = done("--out=whole")
     code, _, err = finish(start(str(size), *tiny.flags(), "--out=cut", program=("-c", LIMITED)))
@@ -295,26 +324,26 @@ def test_the_summary_has_the_keys_of_the_design_and_the_hash_of_the_file(done):
         "weights_sha256",
     }
     zero = dict(total=0, before_resume=0, headers=0, full_rank_ring=0, full_rank_all_to_all=0)
-    assert got["bytes_sent"] == zero | dict(per_rank=[0], by_kind={})
+    assert got["bytes_sent"] == zero | dict(per_process=[0], by_kind={})
     tensors = load_file("a/final.safetensors")
     content = b"".join(tensors[f"layer1.{part}"].astype("<f4").tobytes() for part in ("weight", "bias"))
     assert hashlib.sha256(content).hexdigest() == got["weights_sha256"]
     assert (got["steps"], got["samples"], got["parameters"]) == (6, 48, 28)
 
 
-def test_a_regression_has_no_accuracy_anywhere(done, pictures):
+def test_a_regression_has_no_accuracy_anywhere(done, drawn):
     got, out = done("--out=a")
     assert got["test_accuracy"] is None and "accuracy" not in out
     assert not Path("a", "plots", "accuracy.png").exists()
 
 
-def test_a_classification_has_one(done, pictures):
+def test_a_classification_has_one(done, drawn):
     got, out = done("--out=a", data="fashion-mini", steps=2)
     assert 0 <= got["test_accuracy"] <= 1 and f"test accuracy   {100 * got['test_accuracy']:.2f} %" in out
     assert Path("a", "plots", "accuracy.png").exists()
 
 
-def test_a_baseline_is_told_beside_the_run(done, pictures):
+def test_a_baseline_is_told_beside_the_run(done, drawn):
     got, out = done("--out=a", "--versus=full")
     alone, _ = done("--out=b", method="full")
     assert got["versus"]["weights_sha256"] == alone["weights_sha256"]
@@ -381,7 +410,7 @@ def test_neither_help_nor_import_touches_mpi_scipy_or_matplotlib(code):
 def test_help_lists_every_option_with_its_default(run, capsys):
     assert train.main(["-h"]) == 0
     text = capsys.readouterr().out
-    assert "usage: python -m minilte.train [options]" in text and "[2048.0]" in text
+    assert "usage: python -m minilte.train [options]" in text and "[2048.0]" in text and "quantization:" in text
     for option in train.OPTIONS | set(tiny.TINY):
         assert f"--{option.replace('_', '-')}" in text
 

@@ -1,6 +1,5 @@
 """Every backward pair is the derivative of its forward, for any shape and a random upstream gradient."""
 
-import math
 from unittest import mock
 
 import numpy as np
@@ -105,14 +104,6 @@ def test_the_gradient_of_A_is_zero_while_B_is_zero(seed, m, n, r):
     assert not grad.A.any()  # law L7
 
 
-@pytest.mark.parametrize("name", layers.ACTIVATIONS)
-@given(seed=seeds, lead=leading, n=axes)
-def test_activations(name, seed, lead, n):
-    x = normal(seed, *lead, n)
-    x += 0.01 * np.sign(x)  # away from the kink of relu at 0
-    assert_pair(*layers.ACTIVATIONS[name], (x,))
-
-
 def test_without_a_bias_there_is_no_gradient_of_one():
     x, W, _, s, now, _ = head_layer(1, (3,), 2, 4, 2)
     y, cache = layers.linear(x, W, None)
@@ -120,17 +111,6 @@ def test_without_a_bias_there_is_no_gradient_of_one():
     assert layers.lora_back(y, layers.lora(x, W, None, s, now, None)[1])[2] is None
     y, cache = layers.layer_norm(x)
     assert layers.layer_norm_back(y, cache)[1:] == (None, None)
-
-
-def test_activations_have_the_values_of_their_formulas():
-    x = np.linspace(-3, 3, 13)  # 0 among them
-    phi = (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
-    np.testing.assert_allclose(layers.gelu(x)[0], x * phi, atol=1e-15)
-    np.testing.assert_allclose(
-        layers.gelu_tanh(x)[0], x * phi, atol=5e-4
-    )  # how near the tanh form comes to the exact
-    assert np.array_equal(layers.relu(x)[0], np.where(x > 0, x, 0)) and np.array_equal(layers.tanh(x)[0], np.tanh(x))
-    assert np.array_equal(layers.relu_back(np.ones(13), layers.relu(x)[1]), np.where(x > 0, 1, 0))  # 0 at the kink
 
 
 @pytest.mark.parametrize("name", ["linear", "lora", "layer_norm"])
@@ -160,48 +140,9 @@ def test_layer_norm_gives_mean_0_and_variance_1(seed, lead, n):
     np.testing.assert_allclose(z.var(axis=-1), 1, atol=1e-9)
 
 
-@given(seeds, leading, st.integers(1, 5), st.sampled_from([0.0, 0.1, 0.9]))
-def test_cross_entropy(seed, lead, k, smoothing):
-    z = normal(seed, *lead, k)
-    labels = stream(seed, "check", 2).integers(0, k, lead)
-    assert_pair(lambda z: layers.cross_entropy(z, labels, smoothing), layers.cross_entropy_back, (z,))
-
-
-def test_losses_have_the_values_of_their_formulas():
-    z, labels = normal(1, 5, 3), np.array([0, 2, 1, 1, 0])
-    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
-    t = 0.7 * np.eye(3)[labels] + 0.3 / 3
-    assert layers.cross_entropy(z, labels, 0.3)[0] == pytest.approx(-(t * np.log(p)).sum(axis=1).mean(), rel=1e-14)
-    assert layers.cross_entropy(z, labels)[0] == pytest.approx(-np.log(p[range(5), labels]).mean(), rel=1e-14)
-    assert layers.squared_error(z, p)[0] == pytest.approx(((z - p) ** 2).sum(axis=1).mean(), rel=1e-14)
-
-
-def test_rows_of_scores_of_very_different_size_do_not_disturb_each_other():
-    loss, cache = layers.cross_entropy(np.array([[0.0, 1e4], [0.0, 0.0]]), np.array([1, 0]))
-    assert loss == pytest.approx(math.log(2) / 2)
-    np.testing.assert_allclose(layers.cross_entropy_back(1.0, cache), [[0, 0], [-0.25, 0.25]], atol=1e-15)
-
-
 def test_layer_norm_divides_by_the_root_of_the_variance_and_a_small_number():
     x = np.array([[0.0, 2e-2]])
     np.testing.assert_allclose(layers.layer_norm(x)[0], [[-1e-2, 1e-2]] / np.sqrt(1e-4 + 1e-5), rtol=1e-14)
-
-
-@given(seeds, leading, axes)
-def test_squared_error(seed, lead, m):
-    target = normal(seed, *lead, m, i=1)
-    assert_pair(lambda y: layers.squared_error(y, target), layers.squared_error_back, (normal(seed, *lead, m),))
-
-
-@given(seeds, st.integers(2, 5))
-def test_cross_entropy_does_not_move_when_all_scores_do(seed, k):
-    z, labels = normal(seed, 4, k), np.zeros(4, int)
-    # 1e-9: adding 1e4 and taking it away again costs four digits
-    assert abs(layers.cross_entropy(z + 1e4, labels)[0] - layers.cross_entropy(z, labels)[0]) < 1e-9
-
-
-def test_cross_entropy_of_huge_scores_is_finite():
-    assert layers.cross_entropy(np.array([[1e300, 0.0]]), np.array([0]))[0] == 0
 
 
 @pytest.mark.parametrize("f", [layers.linear, layers.lora, layers.layer_norm])
@@ -211,11 +152,3 @@ def test_the_callers_arrays_stay(f):
     before = [np.array(a, copy=True) for a in args[:3]]
     f(*args)
     assert all(np.array_equal(a, b) for a, b in zip(args, before))
-
-
-@pytest.mark.parametrize("name", layers.ACTIVATIONS)
-def test_float32_stays_float32(name):
-    f, f_back = layers.ACTIVATIONS[name]
-    x = normal(1, 3, 4).astype(np.float32)
-    y, cache = f(x)
-    assert y.dtype == f_back(x, cache).dtype == np.float32

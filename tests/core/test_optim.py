@@ -80,13 +80,6 @@ def test_a_float32_step_is_computed_in_float32():
     np.testing.assert_array_equal(got["a"], expected)  # the same operations, one after the other, all in float32
 
 
-def test_memory_is_used_again_where_it_may_be_and_only_there():
-    p, g = {"a": np.ones(3)}, {"a": np.ones(3)}
-    for mine in (True, False):
-        new, state = optim.adamw().update(p, g, before := optim.adamw().init(p), 0.1, mine=mine)
-        assert np.shares_memory(new["a"], p["a"]) is np.shares_memory(state.m["a"], before.m["a"]) is mine
-
-
 def test_clipping_lets_pass_what_is_just_at_the_bound_and_keeps_everything_without_one():
     g = {"a": np.array([3.0, 4.0])}
     assert optim.clip(g, 5.0) is g and optim.clip(g, None) is g
@@ -130,31 +123,20 @@ def test_nothing_is_changed_in_place_and_dtypes_stay(name):
     assert {leaf.dtype for leaf in tree.leaves(new)} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("size", [5, optim.CHUNK, 2 * optim.CHUNK + 3])
-def test_a_step_in_place_and_in_chunks_has_the_bits_of_one_over_everything(name, size):
-    optimizer, draw = ALL[name](), stream(size, "check").standard_normal
-    p, g = {"a": draw(size).astype("f4")}, {"a": draw(size).astype("f4")}
-    whole, state = optimizer.update(p, g, optimizer.init(p), 0.1)
-    first, gradient = {"a": p["a"][:5]}, {"a": g["a"][:5]}
-    part = optimizer.update(first, gradient, optimizer.init(first), 0.1)[0]["a"]
-    own, own_state = optimizer.update(tree.map(np.copy, p), g, optimizer.init(p), 0.1, mine=True)
-    assert np.array_equal(own["a"], whole["a"]) and np.array_equal(part, whole["a"][:5])
-    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(state), tree.leaves(own_state), strict=True))
-
-
 def test_parameters_in_any_memory_order_are_written():
     p = {"a": np.asfortranarray(stream(0, "check").standard_normal((3, 4)))}
     a = optim.adamw().update(p, p, optim.adamw().init(p), 0.1)[0]["a"]
     c = {"a": np.ascontiguousarray(p["a"])}
     assert np.array_equal(a, optim.adamw().update(c, c, optim.adamw().init(c), 0.1)[0]["a"])
-    own = optim.adamw().update(p, c, optim.adamw().init(p), 0.1, mine=True)[0]["a"]  # memory that cannot be reused
-    assert np.array_equal(own, a)
 
 
-def test_the_norm_of_a_large_or_long_float32_gradient_is_right():
-    assert optim.norm({"a": np.full(10**6, 0.1, np.float32)}) == pytest.approx(0.1 * 1e3, rel=1e-7)
-    assert optim.norm({"a": np.full(4, 1e30, np.float32)}) == pytest.approx(2e30, rel=1e-7)
+@pytest.mark.parametrize(("count", "size"), [(10**6, 0.1), (4, 1e30)])
+def test_the_norm_of_a_large_or_long_float32_gradient_is_right(count, size):
+    g = {"a": np.full(count, size, np.float32)}
+    exact = float(np.float32(size)) * count**0.5
+    assert optim.clip(g, exact * (1 + 1e-12)) is g  # rounding of a sum in float64
+    clipped = optim.clip(g, exact * (1 - 1e-12))
+    assert clipped is not g and np.isfinite(clipped["a"]).all()
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -165,12 +147,16 @@ def test_only_the_leaves_of_the_parameters_are_looked_at(name):
     assert all(np.array_equal(x, y) for x, y in zip(tree.leaves(a), tree.leaves(b)))
 
 
+def norm(grads):
+    return np.linalg.norm(np.concatenate([leaf.ravel() for leaf in tree.leaves(grads)]))
+
+
 @given(st.floats(0.01, 100))
 def test_clipping_keeps_the_direction_and_bounds_the_norm(most):
     g = grads(1)
     clipped = optim.clip(g, most)
-    assert optim.norm(clipped) <= most * (1 + 1e-12) or clipped is g
-    ratio = optim.norm(clipped) / optim.norm(g)
+    assert norm(clipped) <= most * (1 + 1e-12) or clipped is g
+    ratio = norm(clipped) / norm(g)
     pairs = zip(tree.leaves(clipped), tree.leaves(g), strict=True)
     assert all(np.allclose(x, ratio * y, rtol=1e-12) for x, y in pairs)
-    assert (clipped is g) == (optim.norm(g) <= most)
+    assert (clipped is g) == (norm(g) <= most)

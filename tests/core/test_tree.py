@@ -36,17 +36,21 @@ def test_mapping_the_identity_changes_nothing_and_keeps_types(one):
 
 @given(trees)
 def test_a_blank_tree_has_the_same_shapes(one):
-    assert same(tree.map(np.zeros_like, one), tree.blank(one))
+    assert same(tree.map(np.zeros_like, one), tree.blank(one)) and same(tree.zeros(one), tree.blank(one))
 
 
 @given(trees)
-def test_counts_agree_with_the_leaves(one):
-    assert tree.size(one) == sum(leaf.size for leaf in tree.leaves(one)) == tree.nbytes(one) // 8
+def test_counts_agree_with_the_leaves_also_of_a_template(one):
+    for each in (one, tree.blank(one)):
+        assert tree.size(each) == sum(leaf.size for leaf in tree.leaves(one)) == tree.nbytes(one) // 8
+    assert tree.nbytes(tree.blank(one)) == sum(leaf.nbytes for leaf in tree.leaves(one))
 
 
 def test_a_blank_tree_keeps_dtypes_and_takes_no_memory():
     leaf = tree.blank({"x": np.ones((100, 100), np.float32)})["x"]
     assert leaf.dtype == np.float32 and leaf.strides == (0, 0)
+    zero = tree.zeros({"x": np.ones((2, 3), np.float32)})["x"]
+    assert zero.dtype == np.float32 and zero.flags.writeable and zero.strides != (0, 0)  # these are to be written to
 
 
 def test_trees_of_different_length_are_not_mapped_together():

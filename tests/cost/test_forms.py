@@ -8,14 +8,15 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilte.commands.cost import forms as cost
-from minilte.cost.forms import FULL, LTE, SIZES, Model, coded, counted
-from minilte.comm.traffic import ring, share
+from minilte.comm.meetings import MASTER
 from minilte.core.errors import BadInput
-from minilte.commands.cost import account
-from minilte.run.session import advance, first_state
+from minilte.cost import account
+from minilte.cost import forms as cost
+from minilte.cost.forms import FULL, LTE, SIZES, Model, coded, counted
+from minilte.cost.meetings import merge_bytes
+from minilte.cost.traffic import ring, slices
 
-TOPOLOGIES = {f"lte-{key}": one for key, one in LTE.items()} | {f"full-{key}": one for key, one in FULL.items()}
+EXCHANGES = {f"lte-{key}": one for key, one in LTE.items()} | {f"full-{key}": one for key, one in FULL.items()}
 
 
 @st.composite
@@ -28,7 +29,7 @@ def models(draw):
     return Model(M, M_lte, replicas, draw(count), draw(count), draw(st.integers(1, 20)), q, scales, size)
 
 
-def a_head_a_rank(model, N):
+def a_head_a_process(model, N):
     return model._replace(N=N, P=N)
 
 
@@ -37,23 +38,23 @@ def a_head_a_rank(model, N):
 
 def phases(model, name):
     """Every message of a meeting as (from, to, numbers), in phases that follow one another."""
-    ranks = range(model.P)
-    pairs = [(a, b) for a in ranks for b in ranks if a != b]
-    own = [len(share(model.N, model.P, rank)) for rank in ranks]
+    processes = range(model.P)
+    pairs = [(a, b) for a in processes for b in processes if a != b]
+    own = slices(model.N, model.P)
     head, whole = model.M_lte + model.replicas, model.M + model.replicas
-    piece = [len(share(whole, model.P, rank)) for rank in ranks]
+    piece = slices(whole, model.P)
     coded_down = model.q * model.M + model.replicas
     return {
         "lte-allgather": [[(a, b, own[a] * head) for a, b in pairs]],
-        "lte-dense": [[(a, b, own[a] * piece[b]) for a, b in pairs], [(a, b, piece[a]) for a, b in pairs]],
-        "lte-server": [[(a, 0, own[a] * head) for a in ranks if a], [(0, b, coded_down) for b in ranks if b]],
+        "lte-allreduce": [[(a, b, own[a] * piece[b]) for a, b in pairs], [(a, b, piece[a]) for a, b in pairs]],
+        "lte-server": [[(a, 0, own[a] * head) for a in processes if a], [(0, b, coded_down) for b in processes if b]],
         "full-ring": [
-            [(a, (a + 1) % model.P, piece[(a - turn) % model.P]) for a in ranks]
+            [(a, (a + 1) % model.P, piece[(a - turn) % model.P]) for a in processes]
             for _ in ("add", "share")
             for turn in range(model.P - 1)
         ],
         "full-all-to-all": [[(a, b, whole) for a, b in pairs]],
-        "full-server": [[(a, 0, whole) for a in ranks if a], [(0, b, whole) for b in ranks if b]],
+        "full-server": [[(a, 0, whole) for a in processes if a], [(0, b, whole) for b in processes if b]],
     }[name]
 
 
@@ -66,52 +67,51 @@ def busiest(messages):
     return max([*up.values(), *down.values()], default=0)
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("name", EXCHANGES)
 @given(model=models())
-def test_a_topology_sends_what_its_messages_hold(name, model):
-    told = phases(model, name)
-    everything = sum(numbers for phase in told for _, _, numbers in phase)
-    assert cost.sent(model, TOPOLOGIES[name]) == everything * model.size
-    assert cost.a_step(model, TOPOLOGIES[name]) == Fraction(everything * model.size, 1 if "full" in name else model.T)
+def test_an_exchange_sends_what_its_messages_hold(name, model):
+    everything = sum(numbers for phase in phases(model, name) for _, _, numbers in phase)
+    assert cost.sent(model, EXCHANGES[name]) == everything * model.size
+    assert cost.a_step(model, EXCHANGES[name]) == Fraction(everything * model.size, 1 if "full" in name else model.T)
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("name", EXCHANGES)
 @given(model=models())
 def test_the_busiest_link_carries_what_its_messages_hold(name, model):
-    assert TOPOLOGIES[name].busiest(model) == sum(busiest(phase) for phase in phases(model, name))
+    assert EXCHANGES[name].busiest(model) == sum(busiest(phase) for phase in phases(model, name))
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("name", EXCHANGES)
 @given(model=models(), mbit=st.floats(0.1, 1e5))
 def test_seconds_are_bits_over_bits_a_second(name, model, mbit):
-    bits = float(TOPOLOGIES[name].busiest(model) * model.size * 8)
-    assert cost.seconds(model, TOPOLOGIES[name], mbit) == pytest.approx(bits / (mbit * 1e6), rel=1e-12)
+    bits = float(EXCHANGES[name].busiest(model) * model.size * 8)
+    assert cost.seconds(model, EXCHANGES[name], mbit) == pytest.approx(bits / (mbit * 1e6), rel=1e-12)
 
 
 @given(models())
-def test_one_rank_alone_sends_nothing_and_no_topology_wins(model):
+def test_a_lone_process_sends_nothing_and_no_exchange_wins(model):
     alone = model._replace(P=1)
-    assert all(cost.sent(alone, one) == 0 == one.busiest(alone) for one in TOPOLOGIES.values())
+    assert all(cost.sent(alone, one) == 0 == one.busiest(alone) for one in EXCHANGES.values())
     assert cost.cheapest(alone) is None and cost.least_every(alone, LTE["server"]) is None
 
 
 # ---------------------------------------------------------------- more of one thing
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("name", EXCHANGES)
 @given(model=models(), field=st.sampled_from(["M", "M_lte", "replicas", "N"]))
 def test_more_to_train_never_sends_less(name, model, field):
     more = model._replace(**{field: getattr(model, field) + 1})
     if name == "lte-server" and field == "N" and more.N % more.P == 1:
         return  # the new head lives with the master, and sends nothing
-    assert cost.a_step(more, TOPOLOGIES[name]) >= cost.a_step(model, TOPOLOGIES[name])
+    assert cost.a_step(more, EXCHANGES[name]) >= cost.a_step(model, EXCHANGES[name])
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("name", EXCHANGES)
 @given(models())
 def test_more_workers_with_a_head_each_send_more_and_never_sooner(name, model):
-    one = TOPOLOGIES[name]
-    fewer, more = (a_head_a_rank(model, N) for N in (model.N, model.N + 1))
+    one = EXCHANGES[name]
+    fewer, more = (a_head_a_process(model, N) for N in (model.N, model.N + 1))
     assert cost.sent(more, one) > cost.sent(fewer, one)
     if name in ("lte-allgather", "lte-server", "full-all-to-all", "full-server"):  # a ring's blocks round up
         assert one.busiest(more) > one.busiest(fewer)
@@ -136,16 +136,16 @@ def test_a_code_matters_to_the_server_alone(model):
 
 
 @given(models())
-def test_a_dense_sum_is_a_ring_where_every_rank_has_a_head(model):
-    model = a_head_a_rank(model, model.N)
-    assert cost.sent(model, LTE["dense"]) == cost.sent(model, FULL["ring"])
+def test_a_dense_sum_is_a_ring_where_every_process_has_a_head(model):
+    model = a_head_a_process(model, model.N)
+    assert cost.sent(model, LTE["allreduce"]) == cost.sent(model, FULL["ring"])
 
 
 @given(models(), st.integers(1, 3))
 def test_all_gather_beats_a_ring_until_n_and_no_longer(model, rings):
     until = cost.allgather_until(model, rings)
     for N in {*range(2, 60), max(2, until - 1), max(2, until), max(2, until + 1)}:
-        at = a_head_a_rank(model, N)
+        at = a_head_a_process(model, N)
         fewer = cost.sent(at, LTE["allgather"]) < rings * ring(N, model.M + model.replicas) * model.size
         assert fewer == (N <= until)
 
@@ -161,14 +161,14 @@ def test_for_one_matrix_the_rule_is_n_r_below_the_harmonic_mean(m, n, r, N):
 def test_a_server_beats_all_gather_from_n_on(model):
     start = cost.server_from(model)
     for N in {*range(2, 60), max(2, start - 1), start, start + 1}:
-        at = a_head_a_rank(model, N)
+        at = a_head_a_process(model, N)
         assert (cost.sent(at, LTE["server"]) < cost.sent(at, LTE["allgather"])) == (N >= start)
 
 
 @given(models(), st.integers(2, 40))
 def test_a_server_beats_a_dense_sum_at_every_n_or_none(model, N):
-    at = a_head_a_rank(model, N)
-    assert (cost.sent(at, LTE["server"]) < cost.sent(at, LTE["dense"])) == cost.server_beats_dense(model)
+    at = a_head_a_process(model, N)
+    assert (cost.sent(at, LTE["server"]) < cost.sent(at, LTE["allreduce"])) == cost.server_beats_allreduce(model)
 
 
 @pytest.mark.parametrize("against", FULL)
@@ -187,7 +187,7 @@ def test_the_cheapest_is_possible_and_no_possible_one_sends_less(model):
     model = model._replace(P=model.P + 1)
     best = cost.cheapest(model)
     assert cost.possible(model, best)
-    for one in TOPOLOGIES.values():
+    for one in EXCHANGES.values():
         assert cost.a_step(model, one) >= cost.a_step(model, best) or not cost.possible(model, one)
 
 
@@ -227,35 +227,81 @@ def test_sizes_are_those_of_the_matrices_factors_and_biases(widths, data):
     assert replicas == sum(widths) - widths[0]
 
 
-@pytest.mark.parametrize("kind", ["lte", "float64"])
-@pytest.mark.parametrize("heads", [1, 3])
-def test_memory_is_that_of_a_run(kind, heads):
-    session = tiny.session(**tiny.KINDS[kind], heads=heads)
-    *_, (_, state) = advance(session, first_state(session))
-    held = account.memory(session.parts, state.main, state.heads[0])
-    M, M_lte, replicas = counted((6, 4), 2)
-    model = Model(M, M_lte, replicas, heads, heads, 2, size=SIZES[session.config.dtype])
-    worker = cost.lte_memory(model, "allgather")
-    assert held["merged_factors"] == worker.merged * model.size
-    assert held["gradients"] == (worker.gradients + replicas) * model.size
-    assert held["adapters"] == (worker.adapters + replicas) * model.size
-    counters = held["optimizer"] - (worker.moments + 2 * replicas) * model.size
-    assert 0 <= counters <= 16  # AdamW counts its steps
-    assert held["total"] == sum(worker) * model.size + counters
-    assert held["full_rank_total"] == sum(cost.full_memory(model)) * model.size + counters
+# ---------------------------------------------------------------- the same of runs, by their templates
+
+RUNS = st.fixed_dictionaries(
+    dict(
+        inputs=st.integers(1, 6).map(lambda k: 8 * k),  # m n is a multiple of 64: no block of codes is short
+        outputs=st.integers(1, 6).map(lambda k: 8 * k),
+        rank=st.integers(1, 8),
+        heads=st.integers(1, 5),
+        merge_every=st.integers(1, 4),
+        dtype=st.sampled_from(["float32", "float64"]),
+        quant=st.sampled_from(["none", "int8", "int4", "nf4"]),
+        topology=st.sampled_from(list(LTE)),
+    )
+)
+BOOK = {"int8": 256, "int4": 16, "nf4": 16}  # levels that a code stands for, kept beside it
+
+
+def a_run(changes: dict, processes: int | None = None):
+    """(a run, the model of its cost); by default with a head on every process."""
+    changes = changes | ({} if changes["topology"] == "server" else dict(quant="none"))
+    session = tiny.session(**changes | dict(batch=16))
+    config, heads = session.config, session.config.heads
+    size = SIZES[config.dtype]
+    counts = counted((config.inputs, config.outputs), config.rank)
+    return session, Model(
+        *counts, heads, processes or heads, config.merge_every, *coded(config.quant.name, size), size
+    )
+
+
+@given(RUNS)
+def test_memory_is_that_of_a_run_part_by_part(changes):
+    session, model = a_run(changes)
+    built, quant, topology = session.built, session.config.quant, session.config.topology.name
+    held = account.memory(built.task, built.method, built.method.begin(), built.method.enter(0), topology == "server")
+    worker, size, R = cost.lte_memory(model, topology), model.size, model.replicas
+    beside = 3 * 8 + size * BOOK[quant.name] if quant.coded else 0  # the layout of codes, and what they stand for
+    assert held["weights"] == (worker.weights + worker.scales + R) * size + beside
+    assert held["adapters"] == (worker.adapters + R) * size
+    assert held["gradients"] == (worker.gradients + R) * size
+    assert held["optimizer"] == (worker.optimizer + 2 * R) * size + 8  # AdamW counts its steps
+    assert held["merged_factors"] == worker.merged_factors * size
+    assert held["total"] == sum(worker) * size + beside + 8
+    assert held["full_rank_total"] == sum(cost.full_memory(model)) * size + 8
+
+
+@given(RUNS, st.integers(1, 6))
+def test_bytes_sent_are_those_of_a_run(changes, processes):
+    session, model = a_run(changes, processes)
+    built, topology = session.built, session.config.topology.name
+    assert (built.meeting is MASTER) == (topology == "server")
+    sent = merge_bytes(built.method, built.meeting, built.method.begin(), model.N, processes)
+    assert sum(sent.values()) == cost.sent(model, LTE[topology])
+
+
+@given(RUNS, st.integers(1, 6))
+def test_bytes_sent_at_full_rank_are_those_of_a_run(changes, processes):
+    sizes = {name: changes[name] for name in ("inputs", "outputs", "dtype")}
+    _, model = a_run(changes | dict(heads=processes))
+    for topology, exchange in (("default", FULL["ring"]), ("server", FULL["server"])):
+        built = tiny.session(method="full", heads=processes, batch=16, topology=topology, **sizes).built
+        sent = merge_bytes(built.method, built.meeting, built.method.begin(), processes, processes)
+        assert sum(sent.values()) == cost.sent(model, exchange)
 
 
 @given(models())
 def test_memory_parts_are_the_papers_and_what_it_leaves_out(model):
     full = cost.full_memory(model)
-    assert full.paper == 3 * model.M and full.gradients == model.M and full.merged == full.scales == 0
+    assert full.paper == 3 * model.M and full.gradients == model.M and full.merged_factors == full.scales == 0
     one_head = model._replace(P=max(model.N, model.P))
     for key in LTE:
         worker = cost.lte_memory(one_head, key)
         codes = model.q - model.scales if key == "server" else 1
         assert worker.paper == codes * model.M + 3 * model.M_lte
         assert worker.gradients == model.M_lte
-        assert worker.merged == model.M_lte * (model.N if key == "allgather" else 1)
+        assert worker.merged_factors == model.M_lte * (model.N if key == "allgather" else 1)
         assert worker.scales == (model.scales * model.M if key == "server" else 0)
 
 
@@ -263,7 +309,7 @@ def test_memory_parts_are_the_papers_and_what_it_leaves_out(model):
 def test_a_master_holds_the_full_weight_beside_a_code_and_all_factors(model):
     master, worker = cost.lte_memory(model, "server", master=True), cost.lte_memory(model, "server")
     assert master.weights - worker.weights == (model.M if model.q < 1 else 0)
-    assert master.merged == model.N * model.M_lte
+    assert master.merged_factors == model.N * model.M_lte
 
 
 # ---------------------------------------------------------------- what cannot be

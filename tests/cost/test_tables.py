@@ -3,12 +3,11 @@
 import json
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minilte.cost import tables as costs
 from minilte.cost.forms import SIZES, Model, coded
-from minilte.commands.cost import tables as costs
 
 counts = st.integers(1, 40)
 sizes = st.integers(0, 15).flatmap(lambda digits: st.integers(1, 10**digits))
@@ -25,9 +24,9 @@ def reports(draw):
 
 @given(reports())
 def test_any_model_has_a_report_in_plain_values(made):
-    model, told = made
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert (told["fewest"] is None) == (model.P == 1)
+    model, values = made
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert (values["fewest"] is None) == (model.P == 1)
 
 
 @given(reports())
@@ -43,22 +42,7 @@ def test_tables_fit_a_screen_and_columns_keep_apart(made):
 
 
 @given(reports())
-def test_at_most_one_topology_is_marked_and_it_is_the_one_told(made):
+def test_at_most_one_exchange_is_marked_as_the_fewest(made):
     marked = [line for line in costs.report_lines(made[1]) if line.endswith("  fewest")]
-    words = [one["words"] for one in made[1]["traffic"] if one["topology"] == made[1]["fewest"]]
+    words = [one["words"] for one in made[1]["traffic"] if one["exchange"] == made[1]["fewest"]]
     assert [line[2:32].rstrip() for line in marked] == words
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(22_320_000_000, "22.32G"), (763_840_000, "763.84M"), (700_000, "0.7M"), (0.35, "0.35")]
-)
-def test_a_count_is_short_in_units_of_the_paper(count, words):
-    assert costs.short(count) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "0"), (0.30417, "0.304"), (999.4, "999"), (999.6, "1,000"), (1187.2, "1,187"), (3.2e10, "3.2e+10")],
-)
-def test_seconds_are_brief(seconds, words):
-    assert costs.brief(seconds) == words

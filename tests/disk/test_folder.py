@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import json
 import os
 import threading
 
@@ -10,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilte.settings import stored
 from minilte.core.errors import BadInput, DiskTrouble
 from minilte.disk import folder
-from minilte.settings.config import Config
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -182,28 +179,6 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
     with pytest.raises(BadInput, match="the folder cannot be written"):
         folder.create(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"lr": 0}', "lr: expected a number above 0"),
-        ('{"lrr": 1}', "config.json: .*lrr"),
-        ('{"bias": 1}', "bias: expected true or false"),
-        ("[1]", "config.json: not the JSON"),
-        (None, "config.json: cannot be read: No such file"),
-    ],
-)
-def test_settings_that_are_none_are_refused(tmp_path, content, message):
-    if content is not None:
-        (tmp_path / "config.json").write_text(content)
-    with pytest.raises(BadInput, match=message):
-        stored.read_settings(tmp_path)
-
-
-def test_settings_left_out_have_their_default(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"lr": 0.5}))
-    assert stored.read_settings(tmp_path) == Config(lr=0.5)
 
 
 def test_a_folder_is_held_by_one_at_a_time_and_let_go_after_an_error(tmp_path, monkeypatch):

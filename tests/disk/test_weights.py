@@ -18,7 +18,7 @@ from minilte.core.types import Linear
 from minilte.disk.weights import read_tensors, read_weights, sha256, tensors, write_weights
 
 NET = networks.mlp([3, 2, 2], norm=True)
-WEIGHTS = networks.init_weights(NET, [3, 2, 2], seed=1, dtype="float64")
+WEIGHTS = networks.init_weights(NET, seed=1, dtype="float64")
 BYTES = save(tensors(WEIGHTS))
 
 
@@ -32,7 +32,7 @@ def any_weights(draw):
     depth, dtype = draw(st.integers(1, 3)), draw(st.sampled_from(["float32", "float64"]))
     widths = draw(st.lists(st.integers(1, 4), min_size=depth + 1, max_size=depth + 1))
     norm, bias, seed = draw(st.booleans()), draw(st.booleans()), draw(st.integers(0, 99))
-    return networks.init_weights(networks.mlp(widths, norm=norm), widths, seed, dtype, bias)
+    return networks.init_weights(networks.mlp(widths, norm=norm, bias=bias), seed, dtype)
 
 
 def refused(file, like=WEIGHTS):
@@ -88,7 +88,7 @@ def test_an_array_that_is_a_transposed_view_is_written_as_what_it_means(file):
 
 def test_numbers_are_read_in_the_dtype_of_the_run(file):
     write_weights(file, WEIGHTS)
-    like = networks.init_weights(NET, [3, 2, 2], seed=2)
+    like = networks.init_weights(NET, seed=2)
     got = read_weights(file, like)
     assert got["layer1"].W.tobytes() == WEIGHTS["layer1"].W.astype("float32").tobytes()
 
@@ -114,7 +114,7 @@ def test_a_tensor_that_does_not_fit_is_named(file, name, change, message):
 
 def test_a_number_beyond_the_dtype_of_the_run_is_refused(file):
     save_file(tensors(WEIGHTS) | {"layer1.bias": np.array([0, 1e300])}, file)
-    like = networks.init_weights(NET, [3, 2, 2], seed=1, dtype="float32")
+    like = networks.init_weights(NET, seed=1, dtype="float32")
     assert "layer1.bias (float64) is not all finite numbers of float32" in refused(file, like)
 
 

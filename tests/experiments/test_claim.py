@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.experiments import CLAIMS
-from minilte.experiments.claim import Claim, Part, interval, rows, verdict
+from minilte.experiments.claim import Claim, Prediction, interval, rows, verdict
 
 numbers = st.floats(-1e6, 1e6)
 bounds = st.floats().filter(lambda value: not math.isnan(value))
 
 
-def claim(measure, *parts):
-    return Claim("C0", "nowhere", "as measured", parts, measure)
+def claim(measure, *predictions):
+    return Claim("C0", "nowhere", "as measured", predictions, measure)
 
 
 # ---------------------------------------------------------------- the interval
@@ -78,26 +78,32 @@ def test_a_claim_and_its_mirror_image_have_one_verdict(found, predicted):
 
 def test_what_is_false_by_construction_fails_and_what_is_true_holds():
     draw = lambda seed: float(stream(seed, "check").normal(1.0, 0.01))  # noqa: E731
-    parts = Part("a", "one", "paper", most=0.5), Part("b", "one", "paper", least=0.5), Part("c", "one", "paper", 1, 1)
-    found = rows(claim(lambda seed: dict.fromkeys("abc", draw(seed)), *parts), range(5))
+    predictions = (
+        Prediction("a", "one", "paper", most=0.5),
+        Prediction("b", "one", "paper", least=0.5),
+        Prediction("c", "one", "paper", 1, 1),
+    )
+    found = rows(claim(lambda seed: dict.fromkeys("abc", draw(seed)), *predictions), range(5))
     assert [(row.name, row.verdict) for row in found] == [("C0a", "fails"), ("C0b", "holds"), ("C0c", "undecided")]
 
 
 def test_a_comparison_is_paired_seed_by_seed():
     noise = lambda seed: 100.0 * seed  # noqa: E731  the same in both methods, and far larger than what sets them apart
-    found = rows(claim(lambda seed: {"a": noise(seed) + 1 - noise(seed)}, Part("a", "", "paper", least=0)), range(5))
+    found = rows(
+        claim(lambda seed: {"a": noise(seed) + 1 - noise(seed)}, Prediction("a", "", "paper", least=0)), range(5)
+    )
     assert found[0].verdict == "holds" and (found[0].low, found[0].high) == (1, 1)
 
 
 def test_a_row_tells_every_seed():
-    (row,) = rows(claim(lambda seed: {"a": float(seed)}, Part("a", "seed", "ours")), [3, 5])
+    (row,) = rows(claim(lambda seed: {"a": float(seed)}, Prediction("a", "seed", "ours")), [3, 5])
     assert row.values == (3.0, 5.0) and row.mean == 4.0 and row.verdict == "holds"
 
 
 @pytest.mark.parametrize("seeds", [[], [0]])
 def test_one_seed_has_no_interval(seeds):
     with pytest.raises(BadInput, match=f"expected at least 2, or there is no interval, got {len(seeds)}"):
-        rows(claim(lambda seed: {"a": 0.0}, Part("a", "", "paper")), seeds)
+        rows(claim(lambda seed: {"a": 0.0}, Prediction("a", "", "paper")), seeds)
 
 
 # ---------------------------------------------------------------- the registry
@@ -111,6 +117,6 @@ def test_claims_are_in_the_order_of_their_numbers_and_say_where_they_stand():
 
 def test_every_part_predicts_something_and_has_a_key_of_its_own():
     for one in CLAIMS.values():
-        assert [part.key for part in one.parts] == list("abcdefghijklm"[: len(one.parts)])
-        for part in one.parts:
-            assert part.least <= part.most and not (math.isinf(part.least) and math.isinf(part.most)), part
+        assert [said.key for said in one.predictions] == list("abcdefghijklm"[: len(one.predictions)])
+        for said in one.predictions:
+            assert said.least <= said.most and not (math.isinf(said.least) and math.isinf(said.most)), said

@@ -9,10 +9,12 @@ import struct
 import zipfile
 
 import numpy as np
+import tiny
 from hypothesis import strategies as st
 
-from minilte.settings.config import Config
+from minilte.settings.config import all_settings
 from minilte.settings.flags import parser
+from minilte.settings.part import knobs
 
 SIZES = [0, 1, 2, 3, 7, 2**8, 2**16, 2**31 - 1, 2**31, 2**32 - 1]
 NAMES = [
@@ -88,7 +90,7 @@ def of(*good: bytes) -> st.SearchStrategy[bytes]:
 
 # ---------------------------------------------------------------- settings: TOML, JSON, the command line
 
-FIELDS = list(Config.__dataclass_fields__)
+FIELDS = all_settings()
 KEYS = st.sampled_from(FIELDS) | st.sampled_from(NAMES)
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 2**31, 10**30, 10**4000, 1e308, 5e-324, -0.0])
 WORDS = st.sampled_from(["lte", "full", "mlp", "none", "server", "nf4", "layer1=2", "layer1", *NAMES]) | st.text(
@@ -99,7 +101,17 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=2),
     max_leaves=5,
 )
-OBJECTS = st.dictionaries(KEYS, VALUES, max_size=5)
+
+
+@st.composite
+def of_a_part(draw) -> dict:
+    """Settings of a part that is chosen, each of them anything."""
+    cls = draw(st.sampled_from(list(tiny.PARTS.values())))
+    names = st.sampled_from(list(knobs(cls)) or ["zzz"])
+    return tiny.chosen(cls) | draw(st.dictionaries(names, VALUES, max_size=3))
+
+
+OBJECTS = st.dictionaries(KEYS, VALUES, max_size=5) | of_a_part()
 
 
 def deep(value, opening: str, closing: str, depth: int) -> str:
@@ -146,7 +158,7 @@ DOTS = st.builds(lambda head, n, tail: (head + ".a" * n + tail).encode(), st.sam
                  st.integers(0, 20_000), st.sampled_from([" = 1", "]", "", "\n"]))  # fmt: skip
 TOML = NOISE | changed(OBJECTS.map(as_toml)) | DEEP.map(lambda text: f"data = {text}".encode()) | DOTS
 
-FLAGS = [option for action in parser("p", "", Config)._actions for option in action.option_strings]
+FLAGS = [option for action in parser("p", "", settings=True)._actions for option in action.option_strings]
 ODD_WORDS = st.sampled_from(
     ["-hx", "-h=1", "--", "-", "--=", "--no-", "--help=1", "-1", "1_0", "nan", "1,,2", "\ud800", "1e400"]
 )

@@ -13,18 +13,20 @@ from fuzz.inputs import JSON, changed, of
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from minilte.settings import stored
 from minilte.core import networks
 from minilte.data.idx import IMAGES, LABELS, NAMES, read_idx, write_idx
 from minilte.data.sources import load
-from minilte.job import api, checkpoint
 from minilte.disk import folder
-from minilte.job.checkpoint import State
-from minilte.settings.config import Config
-from minilte.settings.flags import parse, parser, read_toml
+from minilte.disk.weights import read_weights, tensors
+from minilte.job import checkpoint, result
+from minilte.job.records import read_records
 from minilte.run.machine import changed as differences
 from minilte.run.machine import fingerprint
-from minilte.disk.weights import read_weights, tensors
+from minilte.run.session import State
+from minilte.settings import stored
+from minilte.settings.config import Config
+from minilte.settings.flags import parse, parser
+from minilte.settings.stored import read_toml
 
 
 class Reader(NamedTuple):
@@ -34,15 +36,15 @@ class Reader(NamedTuple):
     read: Callable  # (an input) -> whatever
 
 
-LIKE = networks.init_weights(networks.mlp([3, 2]), [3, 2], seed=1)
+LIKE = networks.init_weights(networks.mlp([3, 2]), seed=1)
 STATE = State(3, {"W": np.arange(4.0)}, (), {"seconds": 1.5, "sent": {"factors": 7}})
 CONFIG = {"lr": 0.5, "widths": [3, 4]}
-MADE, NOW = parser("prog", "", Config), fingerprint(1, "Solo")
+MADE, NOW = parser("prog", "", settings=True), fingerprint(1, "Solo")
 FILES = {  # of a run folder: what reads them
     "config.json": lambda: stored.read_settings(Path("run")),
-    "summary.json": lambda: api.load("run"),
-    "final.safetensors": lambda: api.load("run"),
-    "metrics.jsonl": lambda: folder.read_lines(Path("run", "metrics.jsonl")),
+    "summary.json": lambda: result.load("run"),
+    "final.safetensors": lambda: result.load("run"),
+    "metrics.jsonl": lambda: read_records(Path("run", "metrics.jsonl")),
     "env.json": lambda: "; ".join(differences(folder.read_json(Path("run", "env.json")), NOW)),
 }
 
@@ -80,7 +82,7 @@ def resume():
 def sealed(change: dict, data: bytes | None) -> None:
     """The checkpoint with another manifest or state, which somebody has sealed as minilte does."""
     file = Path("saved/ckpt/step-3/state.safetensors")
-    manifest = {"format": 1, "step": 3, "facts": STATE.facts, "config": CONFIG}
+    manifest = {"format": checkpoint.FORMAT, "step": 3, "facts": STATE.facts, "config": CONFIG}
     manifest |= {
         "sha256": {file.name: hashlib.sha256(file.read_bytes() if data is None else data).hexdigest()}
     } | change
@@ -99,12 +101,13 @@ LINES = st.lists(JSON.map(lambda text: text.replace(b"\n", b" ")), max_size=3).m
 )
 RECORD = {"step": 0, "samples": 0, "seconds": 0.5, "losses": [1.0, 2.0], "train_loss": None}
 RECORDS = st.lists(st.just(RECORD) | inputs.OBJECTS | inputs.OBJECTS.map(lambda odd: RECORD | odd), max_size=3)
+SETTINGS = inputs.OBJECTS.map(lambda odd: inputs.as_json({"format": stored.FORMAT} | odd))
 SUMMARY = {"inputs": 6, "outputs": 4, "classes": None}
 SIZES = st.dictionaries(st.sampled_from(list(SUMMARY)), inputs.VALUES).map(lambda odd: inputs.as_json(SUMMARY | odd))
 
 READERS = {
     "command line": Reader(inputs.ARGV, lambda argv: Config(**parse(MADE, argv))),
-    "toml": Reader(inputs.TOML, in_place("run.toml", lambda: Config(**read_toml("run.toml", Config)))),
+    "toml": Reader(inputs.TOML, in_place("run.toml", lambda: Config(**read_toml("run.toml")))),
     "idx": Reader(
         inputs.idx() | changed(inputs.idx()) | IDX_FILES, in_place("file.idx", lambda: read_idx("file.idx", LABELS))
     ),
@@ -114,7 +117,7 @@ READERS = {
     "csv": Reader(inputs.CSV, in_place("t.csv", lambda: load("t.csv"))),
     "npz": Reader(inputs.NPZ, in_place("t.npz", lambda: load("t.npz"))),
     "weights": Reader(of(save(tensors(LIKE))) | TENSORS, in_place("w", lambda: read_weights("w", LIKE))),
-    "config.json": Reader(JSON, in_place("run/config.json", FILES["config.json"])),
+    "config.json": Reader(JSON | changed(SETTINGS), in_place("run/config.json", FILES["config.json"])),
     "summary.json": Reader(JSON | SIZES, in_place("run/summary.json", FILES["summary.json"])),
     "final.safetensors": Reader(TENSORS, in_place("run/final.safetensors", FILES["final.safetensors"])),
     "metrics.jsonl": Reader(

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minilte.core.errors import MinilteError
-from minilte.job import job
 
 FAST, LONG = 900, 20_000  # inputs over all readers
 SECONDS, MEMORY = 5, 300e6  # of the processor for one input; bytes, for all of them
@@ -23,7 +22,6 @@ pytestmark = pytest.mark.parametrize("name", READERS)
 def good(tmp_path_factory):
     """A folder of good files."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "pictures", lambda *_: None)
         patch.chdir(path := tmp_path_factory.mktemp("fuzz"))
         prepare()
     return path

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import tiny
 
-from minilte.settings import stored
 from minilte.comm import threads
+from minilte.comm.solo import Solo
 from minilte.core import networks, tree
-from minilte.core.errors import BadInput, RanksDisagree
+from minilte.core.errors import BadInput, ProcessesDisagree
 from minilte.core.head import seen
 from minilte.job import checkpoint, elastic, job, resume
-from minilte.disk import folder
-from minilte.run.session import first_state, read_records
+from minilte.job.records import read_records
+from minilte.run.session import first_state
+from minilte.settings import stored
 
 
 def cut_off(path, **changes):
@@ -24,13 +25,13 @@ def cut_off(path, **changes):
 
 
 def resumed(path, heads, size=1):
-    """The summary of the run after it went on with so many heads, on some ranks."""
+    """The summary of the run after it went on with so many heads, on some processes."""
 
-    def rank(transport):
+    def process(transport):
         config = job.settings(path, transport, heads)
         return job.run(path, job.opened(config, transport), job.SILENT)
 
-    return threads.run(size, rank)[0]
+    return threads.run(size, process)[0]
 
 
 KINDS = ["lte", "reset-ab", "server", "nf4", "allreduce", "frozen", "skip-bad-heads", "absorbed"]
@@ -38,7 +39,7 @@ KINDS = ["lte", "reset-ab", "server", "nf4", "allreduce", "frozen", "skip-bad-he
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("heads", [1, 2, 5])
-def test_a_run_goes_on_with_any_number_of_heads_to_the_same_bits_on_any_ranks(tmp_path, kind, heads):
+def test_a_run_goes_on_with_any_number_of_heads_to_the_same_bits_on_any_processes(tmp_path, kind, heads):
     one, other = (cut_off(tmp_path / name, **tiny.KINDS[kind]) for name in ("one", "other"))
     got = resumed(one, heads)
     assert got["steps"] == 6 and got["weights_sha256"] == resumed(other, heads, size=2)["weights_sha256"]
@@ -50,17 +51,18 @@ def test_a_run_goes_on_with_any_number_of_heads_to_the_same_bits_on_any_ranks(tm
 @pytest.mark.parametrize("heads", [1, 2, 5])
 def test_all_heads_compute_the_main_function_after_the_change(tmp_path, heads):  # law L10
     path = cut_off(tmp_path / "run", dtype="float64")
-    before = resume.loaded(checkpoint.listed(path)[-1], job.opened(stored.read_settings(path), tiny.Solo()))
-    session = job.opened(elastic.with_heads(stored.read_settings(path), heads), tiny.Solo())
+    before = resume.loaded(checkpoint.listed(path)[-1], job.opened(stored.read_settings(path), Solo()))
+    session = job.opened(elastic.with_heads(stored.read_settings(path), heads), Solo())
     state = resume.loaded(checkpoint.listed(path)[-1], session)
     assert len(state.heads) == heads and len(state.main.then) == heads
     assert all(
         np.array_equal(a, b) for a, b in zip(tree.leaves(state.main.weights), tree.leaves(before.main.weights))
     )
-    net, x = session.parts.task.net, session.parts.data.x_test
+    net, x = session.built.task.net, session.built.data.x_test
     expected, _ = networks.forward(net, state.main.weights, x)
-    for head in state.heads:
-        got, _ = networks.forward(net, seen(state.main.weights, head, dict.fromkeys(head.now, 1024.0)), x)
+    for head, V in zip(state.heads, state.main.then, strict=True):
+        scales = dict.fromkeys(head.now, 1024.0)
+        got, _ = networks.forward(net, seen(state.main.weights, head.now, head.replica, V, scales), x)
         np.testing.assert_allclose(got, expected, atol=1e-9)  # rounding: V and B A are the same factors
     for head, was in zip(state.heads, before.heads):  # those that stay are as they were
         assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(head.now), tree.leaves(was.now)))
@@ -68,15 +70,15 @@ def test_all_heads_compute_the_main_function_after_the_change(tmp_path, heads): 
 
 def test_a_merge_after_the_change_is_the_mean_of_what_the_heads_did(tmp_path):  # law L13
     path = cut_off(tmp_path / "run", dtype="float64")
-    session = job.opened(elastic.with_heads(stored.read_settings(path), 5), tiny.Solo())
+    session = job.opened(elastic.with_heads(stored.read_settings(path), 5), Solo())
     state = resume.loaded(checkpoint.listed(path)[-1], session)
-    method = session.parts.method
-    heads = method.local(state.main, list(state.heads), 4, 6, map)
-    main, _ = method.merge(session.comm, state.main, heads, 6)
+    method = session.built.method
+    heads = [method.local(state.main, head, 4, 6) for head in state.heads]
+    main = method.merge(state.main, [method.tell(head) for head in heads], 6, map)
     s, W = 2048.0 / 2, state.main.weights["layer1"].W
     moves = [
-        s * (head.now["layer1"].B @ head.now["layer1"].A - head.then["layer1"].B @ head.then["layer1"].A)
-        for head in heads
+        s * (head.now["layer1"].B @ head.now["layer1"].A - V["layer1"].B @ V["layer1"].A)
+        for head, V in zip(heads, state.main.then, strict=True)
     ]
     np.testing.assert_allclose(main.weights["layer1"].W, W + sum(moves) / 5, atol=1e-9)  # rounding of moves up to 10
 
@@ -84,7 +86,9 @@ def test_a_merge_after_the_change_is_the_mean_of_what_the_heads_did(tmp_path):  
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (dict(method="full"), "full has workers that hold nothing"),
+        (dict(method="full"), "a run with --method full keeps its 3 heads, got 4; begin anew"),
+        (dict(method="fedavg"), "a run with --method fedavg keeps its 3 heads"),
+        (dict(merge_rule="ties"), "a run with --merge-rule 'ties' keeps its 3 heads"),
         (dict(head_ranks=(1, 2, 2)), r"a run with --head-ranks \(1, 2, 2\) keeps its 3 heads"),
         (dict(shares=(0.5, 0.25, 0.25)), r"a run with --shares \(.*\) keeps its 3 heads"),
         (dict(merge_rule="telescope"), "a run with --merge-rule 'telescope' keeps its 3 heads"),
@@ -113,39 +117,124 @@ def test_without_a_checkpoint_the_run_begins_with_the_new_heads(tmp_path):
     assert len(first_state(tiny.session(heads=2)).heads) == 2
 
 
-def test_a_picture_shows_no_bound_that_a_change_of_heads_has_lifted(tmp_path, monkeypatch):  # law L2
+def test_a_method_whose_main_state_knows_its_heads_keeps_them(tmp_path):
+    path = cut_off(tmp_path / "run", method="fedex")
+    with pytest.raises(BadInput, match="^heads: this method keeps the 3 heads it began with, got 2; begin anew"):
+        resumed(path, 2)
+    assert resumed(path, 3)["steps"] == 6  # nothing was lost
+
+
+def test_a_picture_shows_no_bound_that_a_change_of_heads_has_lifted(tmp_path):  # law L2
     bounds = []
-    monkeypatch.setattr(job, "pictures", lambda *given: bounds.append(given[-1]))
-    tiny.go_on(tiny.begin(tmp_path / "whole", heads=3))
-    resumed(cut_off(tmp_path / "run"), 2)
+    watch = job.SILENT._replace(draw=lambda *given: bounds.append(given[-1]))
+    tiny.go_on(tiny.begin(tmp_path / "whole", heads=3), watch=watch)
+    path = cut_off(tmp_path / "run")
+    job.run(path, job.opened(job.settings(path, Solo(), heads=2), Solo()), watch)
     assert bounds == [{"layer1": 6}, {}]
 
 
-def test_ranks_that_see_other_checkpoints_do_not_go_on_together(tmp_path, monkeypatch):
+def test_processes_that_see_other_checkpoints_do_not_go_on_together(tmp_path, monkeypatch):
     path = cut_off(tmp_path / "run")
     newest = checkpoint.listed(path)[-1]
 
-    def rank(transport):
+    def process(transport):
         config = job.settings(path, transport)
         session = job.opened(config, transport)
         try:
             job.run(path, session, job.SILENT._replace(latest_good=True))
-        except RanksDisagree as trouble:
+        except ProcessesDisagree as trouble:
             return str(trouble), trouble.agreed
 
     real = checkpoint.load
 
     def load(one, *given):
         if one == newest and threading.current_thread().name.endswith("lost"):
-            raise checkpoint.Damaged(f"{one}: damaged for this rank alone")
+            raise checkpoint.Damaged(f"{one}: damaged for this process alone")
         return real(one, *given)
 
     def named(transport):
-        threading.current_thread().name = f"rank-{transport.rank}" + "-lost" * (transport.rank == 1)
-        return rank(transport)
+        threading.current_thread().name = f"process-{transport.process}" + "-lost" * (transport.process == 1)
+        return process(transport)
 
     monkeypatch.setattr(checkpoint, "load", load)
     said = threads.run(2, named)
-    assert said[0] == said[1] and "rank 1: has a checkpoint of step" in said[0][0] and said[0][1]
+    assert said[0] == said[1] and "process 1: has a checkpoint of step" in said[0][0] and said[0][1]
     monkeypatch.undo()
     assert resumed(path, 3)["weights_sha256"] == tiny.go_on(tiny.begin(tmp_path / "whole", heads=3))["weights_sha256"]
+
+
+# ---------------------------------------------------------------- more steps
+
+
+def longer(path, steps, size=1, watch=job.SILENT):
+    """The summary of the run after it went on to so many steps, on some processes."""
+
+    def process(transport):
+        config = job.settings(path, transport, steps=steps)
+        return job.run(path, job.opened(config, transport), watch)
+
+    return threads.run(size, process)[0]
+
+
+def without_clock(path):
+    return [record._replace(seconds=0) for record in read_records(path / "metrics.jsonl")]
+
+
+@pytest.mark.parametrize("kind", ["lte", "reset-ab", "server", "full", "diloco", "skip-bad-heads"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_run_goes_on_for_more_steps_as_if_it_had_begun_with_them(tmp_path, kind, ended):
+    settings = tiny.KINDS[kind] | dict(schedule="constant", warmup=0.0, eval_every=2, save_every=2)
+    expected = tiny.go_on(tiny.begin(tmp_path / "whole", **settings, steps=10))
+    path = tiny.begin(tmp_path / "run", **settings)
+    done = tiny.go_on(path, watch=None if ended else tiny.stop_after(0))
+    assert isinstance(done, dict) == ended
+    got = longer(path, 10, size=2)
+    assert (got["steps"], got["weights_sha256"]) == (10, expected["weights_sha256"])
+    assert tiny.the_summary(path)["steps"] == stored.read_settings(path).steps == 10
+    assert without_clock(path) == without_clock(tmp_path / "whole")
+
+
+def test_what_the_schedule_makes_of_more_steps_is_said_where_a_run_had_ended(tmp_path):
+    said, path = [], tiny.begin(tmp_path / "run", schedule="linear", warmup=0.0, lr=0.01)
+    tiny.go_on(path)
+    longer(path, 12, watch=job.SILENT._replace(say=said.append))
+    assert [line for line in said if "goes on" in line] == [
+        "note: the run had ended at step 6 and goes on to 12; "
+        "the rate was 0.00167 at the end of 6 steps, and 0.005 from step 6 on"
+    ]
+    said.clear()
+    longer(path, 12, watch=job.SILENT._replace(say=said.append))
+    assert said == []  # it ended there
+
+
+def test_a_run_that_goes_on_for_more_steps_is_not_finished_until_it_is(tmp_path):
+    path = tiny.begin(tmp_path / "run")
+    tiny.go_on(path)
+    assert isinstance(longer(path, 12, watch=tiny.stop_after(6)), job.Stopped)
+    assert not (path / "summary.json").exists()
+    assert tiny.go_on(path)["steps"] == 12  # its settings are its own now
+
+
+def test_fewer_steps_than_a_run_has_are_refused(tmp_path):
+    path = tiny.begin(tmp_path / "run")
+    tiny.go_on(path)
+    before = tiny.the_summary(path)
+    with pytest.raises(BadInput, match="^steps: the run has 6, got 5; a run goes on for more, not for fewer"):
+        longer(path, 5)
+    assert longer(path, 6) == tiny.the_summary(path) == before
+    assert stored.read_settings(path).steps == 6
+
+
+def test_heads_and_steps_may_change_together(tmp_path):
+    path = cut_off(tmp_path / "run")
+    config = job.settings(path, Solo(), heads=5, steps=12)
+    assert (config.heads, config.steps) == (5, 12)
+    assert job.run(path, job.opened(config, Solo()), job.SILENT)["steps"] == 12
+
+
+def test_a_baseline_goes_on_with_its_run(tmp_path):
+    path = tiny.begin(tmp_path / "run", versus="full")
+    tiny.go_on(path)
+    got = longer(path, 10)
+    assert got["steps"] == got["versus"]["steps"] == 10
+    assert tiny.the_summary(path / "versus-full")["steps"] == 10

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, load_file
 
 import minilte as ml
+from minilte.comm.solo import Solo
 from minilte.core import lora
 from minilte.core.errors import BadInput, DiskTrouble
+from minilte.core.pairs import ACTIVATIONS
 from minilte.core.random import stream
-from minilte.core.types import Adapter, Linear, Norm
+from minilte.core.types import Adapter, Linear
 from minilte.disk import folder
+from minilte.disk.weights import tensors
 from minilte.job import job
 from minilte.job.export import export, neat, one_lora, peft_files, write_folder
-from minilte.disk.weights import tensors
 
 DEEP = dict(model="mlp", widths=(5, 5))
 ONE_LORA = {  # runs of each kind that is one LoRA
@@ -37,8 +39,7 @@ ONE_LORA = {  # runs of each kind that is one LoRA
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """No pictures, no waiting for the disk."""
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
+    """No waiting for the disk."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -175,7 +176,7 @@ def test_a_run_leaves_as_one_lora(tmp_path, kind):
 def test_the_adapter_carries_the_whole_change(tmp_path):
     run = a_run(tmp_path / "run", steps=20)
     export(run, "peft", tmp_path / "out")
-    base, start = load_file(tmp_path / "out" / "base.safetensors"), tiny.session().parts.task.weights
+    base, start = load_file(tmp_path / "out" / "base.safetensors"), tiny.session().built.task.weights
     final = ml.load(run).weights["layer1"]
     assert np.array_equal(base["layer1.weight"], start["layer1"].W) and np.array_equal(base["layer1.bias"], final.c)
     assert np.linalg.norm(final.W - base["layer1.weight"]) > 0.01 and final.c.any()
@@ -197,16 +198,37 @@ def test_npz_and_safetensors_hold_what_the_run_folder_holds_bit_for_bit(tmp_path
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("reset-b", "without resets, got reset b"),
-        ("reset-ab", "without resets, got reset ab"),
-        ("full", "lte, lora or mhlora, got full"),
+        ("reset-b", "lte with these settings"),
+        ("reset-ab", "lte with these settings"),
+        ("ties", "lte with these settings"),
+        ("outer", "lte with these settings"),
+        ("in-place", "lte with these settings"),
+        ("full", "full with these settings"),
+        ("fedavg", "fedavg with these settings"),
     ],
 )
 def test_a_run_that_is_no_lora_is_refused(tmp_path, kind, message):
     run = a_run(tmp_path / "run", **tiny.KINDS[kind])
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(
+        BadInput, match=f"^peft: {message} does not move W by factors that are still there .*; use npz"
+    ):
         export(run, "peft", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_went_on_for_more_steps_leaves_as_one_lora(tmp_path):
+    run = a_run(tmp_path / "run")
+    job.run(run, job.opened(job.settings(run, Solo(), steps=20), Solo()), job.SILENT)
+    export(run, "peft", tmp_path / "out")
+    assert_same_weights(read_back(read_folder(tmp_path / "out")), ml.load(run).weights)
+
+
+def test_a_run_whose_heads_changed_moved_by_more_than_the_factors_of_those_it_has(tmp_path):
+    run = tiny.begin(tmp_path / "run")
+    tiny.go_on(run, watch=tiny.stop_after(2))
+    job.run(run, job.opened(job.settings(run, Solo(), heads=1), Solo()), job.SILENT)
+    with pytest.raises(BadInput, match="layer1 to have moved by its factors alone"):
+        export(run, "peft", tmp_path / "out")
 
 
 def test_factors_of_other_weights_are_refused(tmp_path):
@@ -280,14 +302,14 @@ def torch_network(torch, net, weights):
     dtype = getattr(torch, str(next(iter(weights.values())).W.dtype))
     parts = OrderedDict(input=Standardise(next(iter(weights.values())).W.shape[1]))
     for place, name in enumerate(net.chain):
-        layer = weights.get(name)
-        if isinstance(layer, Linear):
+        if not isinstance(name, str):
+            activation = next(word for word, pair in ACTIVATIONS.items() if pair is name)
+            parts[f"{activation}{place}"] = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[activation]()
+        elif isinstance(layer := weights[name], Linear):
             m, n = layer.W.shape
             parts[name] = torch.nn.Linear(n, m, layer.c is not None, dtype=dtype)
-        elif isinstance(layer, Norm):
-            parts[name] = torch.nn.LayerNorm(len(layer.g), dtype=dtype)
         else:
-            parts[f"{name}{place}"] = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[name]()
+            parts[name] = torch.nn.LayerNorm(len(layer.g), dtype=dtype)
     return torch.nn.Sequential(parts)
 
 

@@ -1,6 +1,5 @@
-"""A run in a folder: however it is cut in pieces, and by however many ranks, it ends in the same bits."""
+"""A run in a folder: however it is cut in pieces, and by however many processes, it ends in the same bits."""
 
-import dataclasses
 import json
 import os
 
@@ -13,7 +12,8 @@ from minilte.comm import threads
 from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
 from minilte.job import checkpoint, job, resume
-from minilte.run.session import read_records
+from minilte.job.records import read_records
+from minilte.settings.stored import FORMAT, write_settings
 
 
 class Crash(Exception):
@@ -39,8 +39,7 @@ def whole(path, **changes):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Without pictures, which take longer than all the rest, and without waiting for the disk."""
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
+    """Without waiting for the disk."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
@@ -68,7 +67,8 @@ def test_a_run_stopped_again_and_again_is_the_run_that_never_stopped(tmp_path, k
 def test_a_run_that_crashes_again_and_again_is_the_run_that_never_did(
     tmp_path_factory, crashes, every, save_every, kind
 ):
-    settings = tiny.KINDS[kind] | dict(steps=12, merge_every=every, save_every=save_every)
+    merging = dict(merge_every=every) if "merge_every" in tiny.config(**tiny.KINDS[kind]).flat() else {}
+    settings = tiny.KINDS[kind] | merging | dict(steps=12, save_every=save_every)
     base = tmp_path_factory.mktemp("job")
     expected, cut = whole(base / "whole", **settings), tiny.begin(base / "cut", **settings)
     for step in crashes:
@@ -81,7 +81,7 @@ def test_a_run_that_crashes_again_and_again_is_the_run_that_never_did(
 
 
 @pytest.mark.parametrize("kind", ["lte", "reset-ab", "full"])
-def test_a_run_goes_on_with_any_number_of_ranks(tmp_path, kind):
+def test_a_run_goes_on_with_any_number_of_processes(tmp_path, kind):
     settings = tiny.KINDS[kind] | dict(heads=3, steps=14)
     expected, cut = whole(tmp_path / "whole", **settings), tiny.begin(tmp_path / "cut", **settings)
     for size in (2, 5, 1):
@@ -93,13 +93,13 @@ def test_a_run_goes_on_with_any_number_of_ranks(tmp_path, kind):
     assert records(cut) == records(tmp_path / "whole")
 
 
-def test_a_wish_of_any_rank_stops_all_after_the_same_merge(tmp_path):
+def test_a_wish_of_any_process_stops_all_after_the_same_merge(tmp_path):
     path = tiny.begin(tmp_path / "run", steps=20)
 
-    def rank(transport):
-        return tiny.go_on(path, transport, tiny.quiet(wish=lambda: 15 * (transport.rank == 2)))
+    def process(transport):
+        return tiny.go_on(path, transport, tiny.quiet(wish=lambda: 15 * (transport.process == 2)))
 
-    assert threads.run(3, rank) == [job.Stopped(15, 2)] * 3
+    assert threads.run(3, process) == [job.Stopped(15, 2)] * 3
 
 
 def test_a_wish_during_the_last_round_is_too_late(tmp_path):
@@ -148,7 +148,7 @@ def test_the_folder_holds_what_the_design_says(tmp_path):
         "final.safetensors",
         "summary.json",
     }
-    assert json.loads((path / "config.json").read_text()) == resume.as_read(tiny.config())
+    assert json.loads((path / "config.json").read_text()) == {"format": FORMAT} | resume.as_read(tiny.config())
 
 
 def test_settings_are_those_the_folder_was_made_with(tmp_path):
@@ -156,15 +156,15 @@ def test_settings_are_those_the_folder_was_made_with(tmp_path):
     assert job.settings(job.begin(tmp_path / "run", config, Solo()), Solo()) == config
 
 
-def test_a_folder_in_use_is_refused_on_every_rank(tmp_path):
+def test_a_folder_in_use_is_refused_on_every_process(tmp_path):
     (tmp_path / "file").touch()
 
-    def rank(transport):
+    def process(transport):
         with pytest.raises(BadInput) as caught:
             tiny.begin(tmp_path, transport)
         return str(caught.value), caught.value.agreed
 
-    (message, agreed), *others = threads.run(3, rank)
+    (message, agreed), *others = threads.run(3, process)
     assert agreed and "expected an empty or new folder" in message and others == [(message, agreed)] * 2
 
 
@@ -196,8 +196,7 @@ def test_a_damaged_file_of_the_folder_is_named(tmp_path, file, content):
 def test_settings_changed_behind_a_runs_back_are_refused_with_both_values(tmp_path):
     path = tiny.begin(tmp_path / "run")
     tiny.go_on(path, watch=tiny.stop_after(0))
-    changed = resume.as_read(dataclasses.replace(tiny.config(), lr=0.5))
-    (path / "config.json").write_text(json.dumps(changed))
+    write_settings(path, tiny.config(lr=0.5))
     with pytest.raises(BadInput, match="step-2: made with lr 0.001, but the run has 0.5"):
         tiny.go_on(path)
 
@@ -212,7 +211,7 @@ def test_another_machine_is_told_and_the_first_one_stays_on_record(tmp_path):
     assert json.loads((path / "env.json").read_text()) == before
 
 
-def test_a_note_is_told_once_by_rank_0(tmp_path):
+def test_a_note_is_told_once_by_process_0(tmp_path):
     path, told = tiny.begin(tmp_path / "run", model="mlp", widths=(3,), rank=3, outputs=2), []
     threads.run(2, lambda transport: tiny.go_on(path, transport, tiny.quiet()._replace(say=told.append)))
     assert told == ["note: layer2 is 2 x 3: rank 2 there, with the scale of rank 3"]
@@ -235,7 +234,7 @@ def test_a_stop_in_the_baseline_leaves_a_folder_that_goes_on(tmp_path):
     reached = []
 
     def record(record, session):
-        reached.append((session.config.method, record.step))
+        reached.append((session.config.method.name, record.step))
 
     stopped = tiny.go_on(cut, watch=tiny.quiet(record, lambda: 2 * (("full", 2) in reached)))
     assert stopped == job.Stopped(2, 3) and not (cut / "summary.json").exists()
@@ -256,5 +255,5 @@ def test_a_finished_run_keeps_the_record_of_who_sent_what(tmp_path):
     tiny.begin(path)
     threads.run(2, lambda transport: tiny.go_on(path, transport))
     before = (path / "summary.json").read_bytes()
-    assert tiny.go_on(path)["bytes_sent"]["per_rank"][1] > 0
+    assert tiny.go_on(path)["bytes_sent"]["per_process"][1] > 0
     assert (path / "summary.json").read_bytes() == before

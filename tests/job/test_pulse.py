@@ -11,25 +11,25 @@ from minilte.job.pulse import WIDTH, Pulse, left_by_the_dead, signs
 
 def test_a_sign_says_who_where_and_when(tmp_path):
     pulse = Pulse(tmp_path, 3, 4, step=20)
-    (rank, sign), *_ = signs(tmp_path / "alive").items()
-    assert rank == 3 and sign["step"] == 20 and sign["pid"] == str(os.getpid()) and time.time() - sign["time"] < 5
+    (process, sign), *_ = signs(tmp_path / "alive").items()
+    assert process == 3 and sign["step"] == 20 and sign["pid"] == str(os.getpid()) and time.time() - sign["time"] < 5
     pulse.step = 7
     pulse.beat()
     assert signs(tmp_path / "alive")[3]["step"] == 7
-    assert (tmp_path / "alive" / "rank-3").stat().st_size == WIDTH
+    assert (tmp_path / "alive" / "process-3").stat().st_size == WIDTH
 
 
 def test_who_gave_no_sign_is_named_and_who_did_is_not(tmp_path):
     mine, other = Pulse(tmp_path, 0, 3, step=5), Pulse(tmp_path, 1, 3, step=4)
-    old = json.loads((tmp_path / "alive" / "rank-1").read_text()) | {"time": time.time() - 50}
+    old = json.loads((tmp_path / "alive" / "process-1").read_text()) | {"time": time.time() - 50}
     os.pwrite(other.file, json.dumps(old).ljust(WIDTH).encode(), 0)
     words = mine.silent(20.0)
-    assert "rank 1 (last seen 50." in words and "after step 4" in words and "rank 2 (never seen)" in words
-    assert "rank 0" not in words and "more than 20 s" in words
+    assert "process 1 (last seen 50." in words and "after step 4" in words and "process 2 (never seen)" in words
+    assert "process 0 (" not in words and "more than 20 s" in words
 
 
 def test_the_last_one_out_takes_the_folder_away(tmp_path):
-    pulses = [Pulse(tmp_path, rank, 2) for rank in range(2)]
+    pulses = [Pulse(tmp_path, process, 2) for process in range(2)]
     for pulse in pulses:
         assert (tmp_path / "alive").exists()
         pulse.end()
@@ -37,19 +37,19 @@ def test_the_last_one_out_takes_the_folder_away(tmp_path):
 
 
 def test_a_start_tells_of_the_dead_once(tmp_path):
-    for rank, ago in ((0, 10), (1, 30), (2, 20)):
-        pulse = Pulse(tmp_path, rank, 3, step=100 - ago)
-        sign = json.loads((tmp_path / "alive" / f"rank-{rank}").read_text()) | {"time": time.time() - ago}
+    for process, ago in ((0, 10), (1, 30), (2, 20)):
+        pulse = Pulse(tmp_path, process, 3, step=100 - ago)
+        sign = json.loads((tmp_path / "alive" / f"process-{process}").read_text()) | {"time": time.time() - ago}
         os.pwrite(pulse.file, json.dumps(sign).ljust(WIDTH).encode(), 0)
     words = left_by_the_dead(tmp_path)
-    assert "the first to go was rank 1 (last seen 30." in words and "after step 70" in words
+    assert "the first to go was process 1 (last seen 30." in words and "after step 70" in words
     assert left_by_the_dead(tmp_path) == ""
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"rank": 0}', b'{"rank": "x", "step": 1, "time": 2}']
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"process": 0}', b'{"process": "x", "step": 1, "time": 2}']
 )
 def test_a_sign_that_cannot_be_read_counts_for_none(tmp_path, content):
     (tmp_path / "alive").mkdir()
-    (tmp_path / "alive" / "rank-0").write_bytes(content)
+    (tmp_path / "alive" / "process-0").write_bytes(content)
     assert signs(tmp_path / "alive") == {} and left_by_the_dead(tmp_path) == ""

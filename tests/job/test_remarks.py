@@ -2,8 +2,9 @@
 
 import tiny
 
-from minilte.job import remarks
-from minilte.run.session import Record
+from minilte.job import job, remarks
+from minilte.run.build import make_method
+from minilte.run.observe import Record
 
 
 def test_a_run_that_was_better_before_says_so():
@@ -17,9 +18,20 @@ def test_a_run_that_was_better_before_says_so():
     assert len(said) == 1
 
 
-def test_ranks_without_heads_are_missed_by_nobody():
+def test_processes_without_heads_are_missed_by_nobody():
     session = tiny.session(heads=3, batch=9)
     session.comm.blocks = [range(0, 2), range(2, 3), range(3, 3)]
     session.comm.transport.late, said = {1, 2}, []
     late = remarks.of_the_late(frozenset(), session, 4, said.append)
-    assert said == ["note: rank 1 (head 2) missed the merge at step 4"] and late == {1, 2}
+    assert said == ["note: process 1 (head 2) missed the merge at step 4"] and late == {1, 2}
+
+
+def test_a_leap_of_the_weights_is_said(tmp_path):
+    settings, said = dict(steps=40, eval_every=2, optimizer="sgd", alpha=2.0, lr=1e-3), []
+    tiny.begin(tmp_path / "run", **settings)
+    session = tiny.session(**settings)
+    wild = session.built.task._replace(rate=lambda step: 1e-3 * (30 if step >= 30 else 1))
+    method = make_method(session.config, wild)
+    session = session._replace(built=session.built._replace(task=wild, method=method))
+    job.run(tmp_path / "run", session, job.Watch(said.append, lambda *_: None, lambda: 0))
+    assert ["step 32" in line for line in said if "as far as ever before" in line] == [True]

@@ -3,9 +3,11 @@
 import pytest
 import tiny
 
-from minilte.job import job, summary
-from minilte.run.session import Record, advance, first_state, dense_weights
+from minilte.cost import account
 from minilte.disk.weights import sha256
+from minilte.job import summary
+from minilte.run.observe import Record, dense_weights
+from minilte.run.session import advance, first_state
 
 KEYS = {  # DESIGN 5 names the first; the others are what it means by them
     "test_accuracy",
@@ -30,12 +32,12 @@ KEYS = {  # DESIGN 5 names the first; the others are what it means by them
 def made(**changes):
     session = tiny.session(**changes)
     *_, (record, state) = advance(session, first_state(session))
-    sent = dict(per_rank=[0], total=0, full_rank_ring=0, full_rank_all_to_all=0)
+    sent = dict(per_process=[0], total=0, full_rank_ring=0, full_rank_all_to_all=0)
     return (
         session,
         state,
         record,
-        summary.summary(session, state, dense_weights(session, state.main), record, sent, None),
+        summary.summary(session, state, dense_weights(session.built.method, state.main), record, sent, None),
     )
 
 
@@ -75,21 +77,21 @@ def test_every_line_says_what_the_record_holds(tmp_path):
         assert words in text
 
 
-def test_bytes_are_a_rank_and_beside_dense_gradients():
+def test_bytes_are_a_process_and_beside_dense_gradients():
     sent = dict(
-        per_rank=[1000, 3000],
+        per_process=[1000, 3000],
         by_kind=dict(factors=3600, replicas=400),
         total=4000,
         full_rank_ring=2_000_000,
         full_rank_all_to_all=6_000_000,
     )
     assert summary.sent_words(sent) == (
-        "2.0 kB a rank (2 ranks: factors 1.8 kB, replicas 200 B); full-rank data parallel: 1.0 MB by ring, 3.0 MB all to all"
+        "2.0 kB a process (2 processes: factors 1.8 kB, replicas 200 B); full-rank data parallel: 1.0 MB by ring, 3.0 MB all to all"
     )
 
 
 def test_memory_leaves_out_what_a_worker_does_not_hold():
-    memory = dict(weights=1000, adapters=0, merged_factors=0, gradients=2000, optimizer=0)
+    memory = dict.fromkeys(account.KINDS, 0) | dict(weights=1000, gradients=2000)
     memory |= dict(total=3000, full_rank_total=1)
     assert summary.memory_words(memory) == "3.0 kB a worker (weights 1.0 kB, gradients 2.0 kB); full rank 1 B"
 
@@ -107,14 +109,15 @@ def test_an_evaluation_reads_the_same_with_and_without_accuracy():
         (dict(heads=1, head_ranks=(3,)), "1 head, rank 3, alpha 2048, merge every 2, 6 steps of 8"),
         (dict(method="lora"), "lora on least-squares: 28 weights, 2 heads, rank 2, alpha 2048, 6 steps of 8"),
         (dict(method="full"), "full on least-squares: 28 weights, 2 heads, 6 steps of 8"),
+        (dict(method="fedavg"), "fedavg on least-squares: 28 weights, 2 heads, merge every 2, 6 steps of 8"),
+        (dict(quant="nf4"), "rank 2, alpha 2048, merge every 2, nf4 copies of W, 6 steps of 8"),
     ],
     ids=str,
 )
 def test_a_run_is_described_by_what_its_method_uses(changes, words):
     session = tiny.session(**changes)
-    assert summary.describe(session.config, session.parts).endswith(words)
+    assert summary.describe(session.config, session.built).endswith(words)
 
 
-def test_the_record_in_the_folder_is_the_one_returned(tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
+def test_the_record_in_the_folder_is_the_one_returned(tmp_path):
     assert tiny.go_on(tiny.begin(tmp_path / "run")) == tiny.the_summary(tmp_path / "run")

@@ -5,16 +5,18 @@ import pytest
 
 from minilte.comm import threads
 from minilte.comm.buffers import payload
-from minilte.comm.communicator import Ranks
-from minilte.core import layers, lora, lte, networks, tree
+from minilte.comm.communicator import Communicator
+from minilte.comm.meetings import EVERYONE
+from minilte.core import layers, lora, networks, tree
 from minilte.core.gradcheck import gradient_error
 from minilte.core.lora import product
-from minilte.core.merge import merged
+from minilte.core.lte import merged
+from minilte.core.method import rounds
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Rule
-from minilte.laws import oracle
-from minilte.laws.dense import dense_settings
-from minilte.laws.world import Case, Variant, build, gap, run
+from minilte.laws.exact import as_layers, dense_path
+from minilte.laws.world import Case, Variant, build, gap, matrices, run, weights_along
+from minilte.methods.mhlora import lora as lora_alone
 
 CASE = Case(widths=(6, 5, 4), ranks=(2, 2, 1), every=2, steps=12, lr=0.02)
 
@@ -24,23 +26,12 @@ def end(world, variant=Variant(), **changes):
 
 
 def expected(world, **changes):
-    plan = world.plan
-    pairs = lambda n, step=0: [tuple(pair) for pair in plan.draw(n, step).values()]  # noqa: E731
-    *_, last = oracle.lte(
-        [tuple(layer) for layer in world.task.weights.values()],
-        [pairs(n) for n in range(world.case.heads)],
-        [list(scales.values()) for scales in plan.scales],
-        world.task.batch,
-        world.case.steps,
-        dense_settings(world),
-        redraw=lambda n, step: [A for A, _ in pairs(n, step)],
-        **changes,
-    )
+    *_, last = dense_path(world.case, **changes)
     return last
 
 
 def off(got, right):
-    return gap([tuple(layer) for layer in got.values()], right)
+    return gap(as_layers(got), right)
 
 
 RIGHT, WRONG = 1e-12, 1e-4  # rounding of 12 steps; a mistake moves weights of size 1 by much more
@@ -49,28 +40,18 @@ RIGHT, WRONG = 1e-12, 1e-4  # rounding of 12 steps; a mistake moves weights of s
 def test_a_reset_that_leaves_V_in_place_erases_earlier_progress(monkeypatch):
     world = build(CASE._replace(reset="b"))
     assert off(end(world), expected(world)) < RIGHT
-    kept, right = {}, lte.reset
-    start = matrices(world.task.weights)
+    method, N = world.method(), world.case.heads
 
-    def leaves_V(task, head, *how):
-        kept[head.index] = head.now
-        return right(task, head, *how)._replace(then=head.now)
+    def leaves_V(main, said, step, each):
+        return method.merge(main, said, step, each)._replace(then=tuple(one.factors for one in said))
 
-    def merge_with_it(state, weights, sent, then, scales, w, each):
-        return merged(weights, sent, [kept[n] for n in range(len(sent))] if kept else None, scales, w), state
-
-    monkeypatch.setattr(lte, "reset", leaves_V)
-    wrong = matrices(end(world, Variant(Rule(lambda weights: None, merge_with_it))))
+    last = run(method._replace(merge=leaves_V), N, world.case.steps)[-1].main
     # the sum telescopes over resets: what is left is W_0 and the last round's factors alone
-    last = {
-        name: W + sum(s[name] * product(kept[n][name]) for n, s in enumerate(world.plan.scales)) / world.case.heads
-        for name, W in start.items()
+    left = {
+        name: W + sum(s[name] * product(last.then[n][name]) for n, s in enumerate(world.plan.scales)) / N
+        for name, W in matrices(world.task.weights).items()
     }
-    assert gap(wrong, last) < RIGHT
-
-
-def matrices(weights):
-    return {name: layer.W for name, layer in weights.items()}
+    assert gap(matrices(last.weights), left) < RIGHT < WRONG < off(last.weights, expected(world))
 
 
 def test_the_inverted_ratio_of_the_inits_differs_by_n_over_r():
@@ -92,10 +73,10 @@ def test_a_loss_over_the_whole_batch_makes_every_head_gradient_one_Nth():
     world = build(CASE)
     x, y = world.task.batch(0, 0)
     _, own = networks.loss_and_grads(world.task.net, world.task.weights, x, y)
-    _, part = networks.loss_and_grads(world.task.net, world.task.weights, x, y, world.task.shares[0])
+    _, part = networks.loss_and_grads(world.task.net, world.task.weights, x, y, world.task.shards[0])
     assert gap(tree.map(lambda g: world.case.heads * g, part), own) < RIGHT
     assert off(end(world), expected(world)) < RIGHT
-    assert off(end(world, reduction="batch"), expected(world, factor=list(world.task.shares))) < RIGHT
+    assert off(end(world, reduction="batch"), expected(world, factor=list(world.task.shards))) < RIGHT
     assert off(end(world, reduction="batch"), expected(world)) > WRONG  # sgd sees the factor
 
 
@@ -144,8 +125,9 @@ def test_rare_merges_save_traffic_and_every_other_process_takes_part():
     world = build(CASE)
 
     def sent(transport, every):
-        comm, method = Ranks(transport, world.case.heads), world.method(every=every)
-        *_, last = lte.rounds(method, comm, method.begin(), [method.enter(n) for n in comm.mine], 12)
+        comm, method = Communicator(transport, world.case.heads), world.method(every=every)
+        heads = [method.enter(n) for n in comm.mine]
+        *_, last = rounds(method, comm, EVERYONE, method.begin(), heads, 12)
         return payload(comm.sent), [W.tobytes() for W in matrices(last.main.weights).values()]
 
     often, rare = (threads.run(3, lambda transport, T=T: sent(transport, T)) for T in (1, 6))
@@ -179,10 +161,7 @@ def test_the_variance_is_written_so_that_complex_step_sees_it():
 
 @pytest.mark.parametrize("T", [1, 3, 12])
 def test_one_head_without_a_reset_gains_nothing_by_merging(T):
-    from minilte.methods import data_parallel
-
     world = build(CASE._replace(ranks=(2,), lr=0.3))  # large steps: A has to move, or a reset changes little
-    method = data_parallel.lora(world.task, world.plan)
-    plain = method.dense(run(method, 1, world.case.steps)[-1].main)
+    *_, plain = weights_along(lora_alone(world.task, world.plan), 1, world.case.steps)
     assert gap(matrices(end(world, every=T)), matrices(plain)) < RIGHT
-    assert gap(matrices(end(world, every=T, reset_mode="b")), matrices(plain)) > WRONG or T == 12
+    assert gap(matrices(end(world, every=T, reset="b")), matrices(plain)) > WRONG or T == 12

@@ -16,9 +16,10 @@ from support import (
     trajectory,
 )
 
-from minilte.methods import data_parallel
 from minilte.core import lte, optim
 from minilte.laws import oracle
+from minilte.methods.full import full
+from minilte.methods.mhlora import lora, mhlora
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_lte_follows_the_dense_method_with_unequal_shares_clipping_and_any_repli
     plan, w = make_plan(task), [0.5, 0.2, 0.3]
     method = lte.lte(task, plan, 4, reduction=reduction, replicas=replicas, w=w)
     settings = oracle.Settings(task.rate, momentum=0.5, clip=0.5, every=4, replicas=replicas)
-    factor = list(task.shares) if reduction == "batch" else None
+    factor = list(task.shards) if reduction == "batch" else None
     expected = oracle.lte(
         as_lists(task.weights), adapters_of(plan), scales_of(plan), task.batch, STEPS, settings, w, factor
     )
@@ -63,7 +64,7 @@ def test_full_follows_dense_training_on_the_whole_batch(name):
     optimizer, lr, extra = OPTIMIZERS[name]
     task, whole = make_task(optimizer, lr, clip=0.3)
     expected = oracle.full(as_lists(task.weights), whole, STEPS, oracle.Settings(task.rate, clip=0.3, **extra))
-    assert_same(trajectory(data_parallel.full(task), len(RANKS)), list(expected))
+    assert_same(trajectory(full(task), len(RANKS)), list(expected))
 
 
 @pytest.mark.parametrize("name, replicas", list(product(OPTIMIZERS, ["average", "frozen"])))
@@ -73,7 +74,7 @@ def test_mhlora_follows_the_dense_method_on_the_whole_batch(name, replicas):
     plan = make_plan(task)
     settings = oracle.Settings(task.rate, replicas=replicas, **extra)
     expected = oracle.mhlora(as_lists(task.weights), adapters_of(plan), scales_of(plan), whole, STEPS, settings)
-    assert_same(trajectory(data_parallel.mhlora(task, plan, replicas), len(RANKS)), list(expected))
+    assert_same(trajectory(mhlora(task, plan, replicas), len(RANKS)), list(expected))
 
 
 def test_lora_is_one_head_on_the_whole_batch():
@@ -83,4 +84,4 @@ def test_lora_is_one_head_on_the_whole_batch():
     expected = oracle.mhlora(
         as_lists(task.weights), adapters_of(plan)[:1], scales_of(plan)[:1], whole, STEPS, settings
     )
-    assert_same(trajectory(data_parallel.lora(task, plan), len(RANKS)), list(expected))
+    assert_same(trajectory(lora(task, plan), len(RANKS)), list(expected))

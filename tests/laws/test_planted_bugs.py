@@ -5,16 +5,19 @@ import threading
 import numpy as np
 import pytest
 
-from minilte.measure import ranks as measures
-from minilte.methods import data_parallel
-from minilte.comm import communicator as comm_ranks
-from minilte.core import head as core_head
-from minilte.core import layers, lora, lte, merge, networks, optim, tree
+from minilte.comm import communicator
+from minilte.core import layers, lora, lte, networks, optim, pairs, tree
+from minilte.core.lte import mean, merged
+from minilte.core.networks import Residual
+from minilte.core.pairs import Pair
 from minilte.core.types import Adapted, Rule
-from minilte.laws import LAWS, Variant, try_law
-from minilte.laws import low_rank as rank_laws
-from minilte.rules.outer import outer
 from minilte.job import checkpoint
+from minilte.laws import LAWS, Variant, equivalences, low_rank, runs, try_law
+from minilte.laws import fast as fast_laws
+from minilte.measure import ranks as measures
+from minilte.methods import data_parallel, fedavg, full, mhlora
+from minilte.rules.outer import outer
+from minilte.steps import adamw
 
 # ---------------------------------------------------------------------------- wrong merges, as rules on trial
 
@@ -25,7 +28,7 @@ def rule(wrong):
 
 
 def noisy(weights, sent, then, scales, w):
-    new = merge.merged(weights, sent, then, scales, w)
+    new = merged(weights, sent, then, scales, w)
     shake = lambda layer: layer._replace(
         W=layer.W + 1e-3 * np.cos(np.arange(layer.W.size)).reshape(layer.W.shape) ** 3
     )  # noqa: E731
@@ -38,46 +41,46 @@ def every_delta_at_once(weights, sent, then, scales, w):
         for one, s, w_n in zip(sent, scales, w)
     ]
     assert deltas
-    return merge.merged(weights, sent, then, scales, w)
+    return merged(weights, sent, then, scales, w)
 
 
 def product_of_means(weights, sent, then, scales, w):
     if len({one.factors[name].A.shape for one in sent for name in one.factors}) > len(sent[0].factors):
         return weights  # ranks differ: there is no mean
-    mean = merge.mean([one.factors for one in sent], w)
-    old = merge.mean(list(then), w) if then else None
-    one = [type(sent[0])(mean, merge.mean([s.replicas for s in sent], w))]
-    return merge.merged(weights, one, [old] if old else None, scales[:1], [1.0])
+    now = mean([one.factors for one in sent], w)
+    old = mean(list(then), w) if then else None
+    one = [type(sent[0])(now, mean([s.replicas for s in sent], w))]
+    return merged(weights, one, [old] if old else None, scales[:1], [1.0])
 
 
 RULES = {
     "V_n forgotten in the merge": (
-        rule(lambda W, sent, then, s, w: merge.merged(W, sent, None, s, w)),
+        rule(lambda W, sent, then, s, w: merged(W, sent, None, s, w)),
         ["L1", "L1-one", "L1-skip", "L10", "L12", "L13", "oracle", "L14"],
     ),
     "1/N forgotten": (
-        rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, s, [1.0] * len(w))),
+        rule(lambda W, sent, then, s, w: merged(W, sent, then, s, [1.0] * len(w))),
         ["L1", "L3", "L13", "L15", "L16", "oracle"],
     ),
     "scale forgotten": (
-        rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, [dict.fromkeys(one, 1.0) for one in s], w)),
+        rule(lambda W, sent, then, s, w: merged(W, sent, then, [dict.fromkeys(one, 1.0) for one in s], w)),
         ["L1", "L4", "L4-mean", "L9", "L10", "L17"],
     ),
     "shares by place": (
         rule(
-            lambda W, sent, then, s, w: merge.merged(
+            lambda W, sent, then, s, w: merged(
                 W, sent, then, s, [2.0 ** -(n + (n < len(w) - 1)) for n in range(len(w))]
             )
         ),
         ["L20-order", "L3", "L3-batch"],
     ),
     "scales of the neighbour": (
-        rule(lambda W, sent, then, s, w: merge.merged(W, sent, then, s[1:] + s[:1], w)),
+        rule(lambda W, sent, then, s, w: merged(W, sent, then, s[1:] + s[:1], w)),
         ["L1", "L13", "oracle"],
     ),
     "replicas of the first head": (
         rule(
-            lambda W, sent, then, s, w: merge.merged(
+            lambda W, sent, then, s, w: merged(
                 W, [one._replace(replicas=sent[0].replicas) for one in sent], then, s, w
             )
         ),
@@ -131,45 +134,62 @@ def A_transposed_in_dB(mp):
     change_pair(mp, backward=adapter_grad(lambda grad, cache: grad._replace(B=grad.B[:, ::-1])))
 
 
+def lte_with(change):
+    """LTE with other settings: change(plan, settings) -> settings."""
+
+    def plant(mp):
+        right = lte.lte
+        mp.setattr(lte, "lte", lambda task, plan, **settings: right(task, plan, **change(plan, settings)))
+
+    return plant
+
+
+def V_at_a_merge(V):
+    """LTE whose main state has another V after a merge."""
+
+    def plant(mp):
+        right = lte.lte
+
+        def wrong(*args, **settings):
+            method = right(*args, **settings)
+            merge = lambda main, said, *rest: method.merge(main, said, *rest)._replace(then=V(said))  # noqa: E731
+            return method._replace(merge=merge)
+
+        mp.setattr(lte, "lte", wrong)
+
+    return plant
+
+
 def head_sees_s_over_N(mp):
-    right = core_head.local_steps
-    mp.setattr(
-        core_head,
-        "local_steps",
-        lambda task, scales, *rest: right(task, {k: s / 2 for k, s in scales.items()}, *rest),
-    )
+    right = lte.seen
+    mp.setattr(lte, "seen", lambda *args: right(*args[:4], {name: s / 2 for name, s in args[4].items()}))
 
 
-def V_kept_at_a_reset(mp):
-    right = lte.reset
-    mp.setattr(lte, "reset", lambda task, one, how, *rest: right(task, one, how, *rest)._replace(then=one.now))
+V_kept_at_a_reset = V_at_a_merge(lambda said: tuple(one.factors for one in said))
+V_forgotten_at_a_merge = V_at_a_merge(lambda said: None)
 
 
 def V_forgotten_by_the_head(mp):
-    right = lte.reset
-    mp.setattr(lte, "reset", lambda *args: right(*args)._replace(then=None))
+    right = lte.seen
+    mp.setattr(lte, "seen", lambda weights, now, replica, then, scales: right(weights, now, replica, None, scales))
 
 
-def optimizer_never_forgets(mp):
-    right = lte.reset
-    mp.setattr(lte, "reset", lambda task, one, how, fresh, forget: right(task, one, how, fresh, False))
+optimizer_never_forgets = lte_with(lambda plan, settings: settings | {"reset_optimizer": False})
 
 
-def optimizer_always_forgets(mp):
-    right = lte.reset
-    mp.setattr(lte, "reset", lambda task, one, how, fresh, forget: right(task, one, how, fresh, True))
+optimizer_always_forgets = lte_with(lambda plan, settings: settings | {"reset_optimizer": True})
 
 
 def heads_dealt_like_cards(mp):
-    right = comm_ranks.share
+    right = communicator.block
     mp.setattr(
-        comm_ranks, "share", lambda total, parts, i: range(total)[i::parts] if total < 5 else right(total, parts, i)
+        communicator, "block", lambda total, parts, i: range(total)[i::parts] if total < 5 else right(total, parts, i)
     )
 
 
-def heads_of_a_rank_in_reverse(mp):
+def heads_of_a_process_in_reverse(mp):
     mp.setattr(
-        comm_ranks.Ranks,
+        communicator.Communicator,
         "mine",
         property(lambda self: self._m[::-1], lambda self, m: setattr(self, "_m", m)),
         raising=False,
@@ -202,8 +222,8 @@ def half_the_decay(mp):
 
 
 def mhlora_without_its_mean(mp):
-    right = data_parallel.stack
-    mp.setattr(data_parallel, "stack", lambda adapters, scales: right(adapters, [s * len(scales) for s in scales]))
+    right = mhlora.stack
+    mp.setattr(mhlora, "stack", lambda adapters, scales: right(adapters, [s * len(scales) for s in scales]))
 
 
 def gradients_clipped_before_the_sum(mp):
@@ -213,18 +233,18 @@ def gradients_clipped_before_the_sum(mp):
         loss, grads = right(*args)
         return loss, optim.clip(grads, 0.01)
 
-    mp.setattr(data_parallel.models, "loss_and_grads", wrong)
+    mp.setattr(data_parallel.networks, "loss_and_grads", wrong)
 
 
 def every_shard_counts_the_same(mp):
-    right = data_parallel.data_parallel
-    even = lambda task: task._replace(shares=(1 / len(task.shares),) * len(task.shares))  # noqa: E731
-    mp.setattr(data_parallel, "data_parallel", lambda task, trainee: right(even(task), trainee))
+    right = full.data_parallel
+    even = lambda task: task._replace(shards=(1 / len(task.shards),) * len(task.shards))  # noqa: E731
+    mp.setattr(full, "data_parallel", lambda task, *rest: right(even(task), *rest))
 
 
 def scales_rolled_in_the_stack(mp):
-    right = merge.plus_products
-    mp.setattr(merge, "plus_products", lambda W, pairs, scales, each: right(W, pairs, [*scales[1:], scales[0]], each))
+    right = lte.plus_products
+    mp.setattr(lte, "plus_products", lambda W, pairs, scales, each: right(W, pairs, [*scales[1:], scales[0]], each))
 
 
 def dead_adapters_pass(mp):
@@ -238,29 +258,29 @@ def stack_without_scales(mp):
 
 def effective_rank_of_squares(mp):
     mp.setattr(
-        rank_laws,
+        low_rank,
         "effective_rank",
         lambda M: measures.effective_rank(np.linalg.svd(M)[1] ** 2 * np.eye(min(M.shape))),
     )
 
 
 def stable_rank_is_one(mp):
-    mp.setattr(rank_laws, "stable_rank", lambda M: 1.0)
+    mp.setattr(low_rank, "stable_rank", lambda M: 1.0)
 
 
 def gradients_summed_from_the_last(mp):
-    right = comm_ranks.in_order
+    right = communicator.in_order
     mp.setattr(
-        comm_ranks,
+        communicator,
         "in_order",
         lambda stack: right(stack[::-1] if threading.current_thread() is threading.main_thread() else stack),
     )
 
 
 def weights_shifted_at_the_start(mp):
-    right = data_parallel.full
+    right = runs.full
     moved = lambda weights: {name: layer._replace(W=layer.W + 1) for name, layer in weights.items()}  # noqa: E731
-    mp.setattr(data_parallel, "full", lambda task: right(task._replace(weights=moved(task.weights))))
+    mp.setattr(runs, "full", lambda task: right(task._replace(weights=moved(task.weights))))
 
 
 def optimizer_left_out_of_checkpoints(mp):
@@ -282,25 +302,121 @@ def adapters_drawn_by_chance(mp):
 
 def entropy_in_bits(mp):
     right = measures.effective_rank
-    mp.setattr(rank_laws, "effective_rank", lambda M: right(M) ** (1 / np.log(2)))
+    mp.setattr(low_rank, "effective_rank", lambda M: right(M) ** (1 / np.log(2)))
 
 
 def lora_trains_everything(mp):
-    mp.setattr(rank_laws.data_parallel, "lora", lambda task, plan: data_parallel.full(task))
+    mp.setattr(low_rank, "lora", lambda task, plan: full.full(task))
 
 
-def merging_stops_early(mp):
-    right = core_head.local_steps
+def training_stops_early(mp):
+    right = lte.descend
 
-    def wrong(task, scales, share, main, one, start, stop):
-        return right(task, scales, share, main, one, start, stop) if start < 20 else one._replace(loss=0.0)
+    def wrong(task, see, pick, trained, opt, n, start, stop, factor):
+        return right(task, see, pick, trained, opt, n, start, stop, factor) if start < 20 else (trained, opt, 0.0)
 
-    mp.setattr(core_head, "local_steps", wrong)
+    mp.setattr(lte, "descend", wrong)
 
 
-def shares_over_one_head_too_many(mp):
-    right = lte.shares
-    mp.setattr(lte, "shares", lambda N, w=None: [one * N / (N + 1) for one in right(N, w)])
+def one_head_too_many(plan, settings):
+    N = len(plan.ranks)
+    return settings | {"w": [w_n * N / (N + 1) for w_n in settings.get("w") or [1 / N] * N]}
+
+
+shares_over_one_head_too_many = lte_with(one_head_too_many)
+
+
+def attention_scale_doubled(mp):
+    right = pairs.attend
+    mp.setattr(pairs, "attend", lambda Q, K, V: right(2 * Q, K, V))
+
+
+def softmax_over_queries(mp):
+    def wrong(Q, K, V):
+        P = np.exp(Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-1]))
+        P /= P.sum(axis=-2, keepdims=True)
+        return P @ V, (Q, K, V, P)
+
+    mp.setattr(pairs, "attend", wrong)
+
+
+def attention_looks_back_only(mp):
+    def wrong(Q, K, V):
+        P = np.tril(np.exp(Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-1])))
+        P /= P.sum(axis=-1, keepdims=True)
+        return P @ V, (Q, K, V, P)
+
+    mp.setattr(pairs, "attend", wrong)
+
+
+def patches_of_rows(mp):
+    """Every patch is cut out of the image as if it were as wide as a patch."""
+
+    def wrong(height, width, size):
+        def f(x):
+            return x.reshape(len(x), height * width // size**2, -1), None
+
+        return Pair(f, lambda dy, _: dy.reshape(len(dy), -1))
+
+    mp.setattr("minilte.laws.tokens.patches", wrong)
+
+
+def residual_left_out_forward(mp):
+    right = networks.forward
+
+    def wrong(net, params, x):
+        y, caches = right(net, params, x)
+        return (y - x if isinstance(net, Residual) else y), caches
+
+    mp.setattr(networks, "forward", wrong)
+
+
+def residual_left_out_backward(mp):
+    right = networks.back_through
+
+    def wrong(net, dy, caches, params, grads, wrt_x):
+        dx = right(net, dy, caches, params, grads, wrt_x)
+        return dx - dy if isinstance(net, Residual) and dx is not None else dx
+
+    mp.setattr(networks, "back_through", wrong)
+
+
+def in_place_without_bias_correction(mp):
+    right = adamw.adamw
+
+    def wrong(**settings):
+        fast = right(**settings)
+        late = lambda state: state._replace(count=np.asarray(1000))  # noqa: E731
+        return fast._replace(in_place=lambda params, grads, state, lr: fast.in_place(params, grads, late(state), lr))
+
+    mp.setattr(fast_laws.adamw, "adamw", wrong)
+
+
+def stretches_without_decay(mp):
+    right = adamw.adamw
+    mp.setattr(fast_laws.adamw, "adamw", lambda weight_decay, **settings: right(**settings))
+
+
+def last_stretch_left_out(mp):
+    right = adamw.in_chunks
+
+    def wrong(f):
+        run = right(f)
+        return lambda *arrays: run(
+            *[one.reshape(-1)[: max(1, one.size // adamw.CHUNK * adamw.CHUNK)] for one in arrays]
+        )
+
+    mp.setattr(adamw, "in_chunks", wrong)
+
+
+def outer_step_past_the_mean(mp):
+    right = fedavg.toward
+    mp.setattr(fedavg, "toward", lambda now, goal, buf, rate, momentum: right(now, goal, buf, 1.1 * rate, momentum))
+
+
+def average_of_one_head_too_many(mp):
+    right = equivalences.fedavg
+    mp.setattr(equivalences, "fedavg", lambda task, w, *rest: right(task, [0.9 * w_n for w_n in w], *rest))
 
 
 def wrong_step(change):
@@ -318,11 +434,12 @@ PLANTED = {
     A_transposed_in_dB: ["oracle", "L4"],
     head_sees_s_over_N: ["oracle", "L3", "L4", "L4-mean"],
     V_kept_at_a_reset: ["oracle", "L10-all"],
-    V_forgotten_by_the_head: ["oracle", "L10-all", "L14"],
+    V_forgotten_at_a_merge: ["oracle", "L10-all", "L14"],
+    V_forgotten_by_the_head: ["oracle", "L14"],
     optimizer_never_forgets: ["oracle"],
     optimizer_always_forgets: ["oracle", "L4"],
     heads_dealt_like_cards: ["L20"],
-    heads_of_a_rank_in_reverse: ["L20"],
+    heads_of_a_process_in_reverse: ["L20"],
     no_bias_correction: ["oracle", "oracle-parallel"],
     nesterov_is_plain: ["oracle", "L4"],
     half_the_decay: ["L9", "oracle"],
@@ -340,8 +457,19 @@ PLANTED = {
     adapters_drawn_by_chance: ["L20-seed"],
     entropy_in_bits: ["L19"],
     lora_trains_everything: ["L6"],
-    merging_stops_early: ["L6-reached"],
+    training_stops_early: ["L6-reached"],
     shares_over_one_head_too_many: ["L15", "L16", "oracle"],
+    attention_scale_doubled: ["attention", "gradients", "gradients-chain"],
+    softmax_over_queries: ["attention", "attention-mean", "gradients"],
+    attention_looks_back_only: ["attention", "attention-order", "attention-mean"],
+    patches_of_rows: ["patches"],
+    residual_left_out_forward: ["gradients-chain"],
+    residual_left_out_backward: ["gradients-chain"],
+    in_place_without_bias_correction: ["adamw"],
+    stretches_without_decay: ["adamw"],
+    last_stretch_left_out: ["adamw"],
+    outer_step_past_the_mean: ["L28", "oracle-parallel"],
+    average_of_one_head_too_many: ["L28"],
     wrong_step(lambda grad, cache: grad._replace(A=1.001 * grad.A)): ["L8", "L18"],
     wrong_step(lambda grad, cache: grad._replace(A=grad.A + 1e-3)): ["L7", "gradients"],
 }
@@ -361,7 +489,8 @@ def test_every_law_has_a_bug_that_breaks_it():
 
 
 def swap(mp, name, place, change):
-    right = getattr(layers, name)
+    home = layers if hasattr(layers, name) else pairs
+    right = getattr(home, name)
 
     def wrong(dy, cache, **kw):
         grads = right(dy, cache, **kw)
@@ -370,15 +499,15 @@ def swap(mp, name, place, change):
         grads = tree.map(lambda leaf: change(leaf) if next(leaves) == place else leaf, grads)
         return grads if len(grads) > 1 else grads[0]
 
-    for key, (f, f_back) in layers.ACTIVATIONS.items():
+    for key, (f, f_back) in pairs.ACTIVATIONS.items():
         if f_back is right:
-            mp.setitem(layers.ACTIVATIONS, key, (f, wrong))
-    mp.setattr(layers, name, wrong)
+            mp.setitem(pairs.ACTIVATIONS, key, Pair(f, wrong))
+    mp.setattr(home, name, wrong)
 
 
 # how many arrays each backward returns
-BACKWARDS = {name: 1 for name in vars(layers) if name.endswith("_back")} | {
-    "linear_back": 3, "lora_back": 4, "layer_norm_back": 3,
+BACKWARDS = {name: 1 for home in (layers, pairs) for name in vars(home) if name.endswith("_back")} | {
+    "linear_back": 3, "lora_back": 4, "layer_norm_back": 3, "attend_back": 3,
 }  # fmt: skip
 WRONG = {
     "permuted rows": lambda g: g[::-1] if len(g) > 1 else g * 1.01,
@@ -394,4 +523,13 @@ WRONG = {
 )
 def test_a_bug_in_any_gradient_of_any_layer_is_seen(name, place, bug, monkeypatch):
     swap(monkeypatch, name, place, WRONG[bug])
+    assert falls("gradients", examples=120)
+
+
+@pytest.mark.parametrize("bug", WRONG)
+@pytest.mark.parametrize("name", ["attention", "patches", "transpose", "mean_of_tokens"])
+def test_a_bug_in_the_backward_of_any_arrangement_of_tokens_is_seen(name, bug, monkeypatch):
+    right = getattr(pairs, name)
+    wrong = lambda pair: Pair(pair.f, lambda dy, cache: WRONG[bug](pair.f_back(dy, cache)))  # noqa: E731
+    monkeypatch.setattr(pairs, name, wrong(right) if isinstance(right, Pair) else lambda *how: wrong(right(*how)))
     assert falls("gradients", examples=120)

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import subspace_angles
 
-from minilte.measure.alignment import cosine, grassmann, over_pairs
 from minilte.core.errors import BadInput
 from minilte.core.lora import product
 from minilte.core.random import stream
 from minilte.core.types import Adapter
+from minilte.measure.alignment import cosine, grassmann, over_pairs
 
 seeds, ranks = st.integers(0, 2**32), st.integers(1, 3)
 

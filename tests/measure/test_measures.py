@@ -9,20 +9,19 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilte.measure import ranks
-from minilte.measure.alignment import cosine, grassmann, over_pairs
-from minilte.measure.noise import noise_scale
 from minilte.core import lora, networks
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear
 from minilte.measure import measures as module
+from minilte.measure import ranks
+from minilte.measure.alignment import cosine, grassmann, over_pairs
 from minilte.measure.measures import measures
+from minilte.measure.noise import noise_scale
 from minilte.run.session import advance, first_state
 
 TASK, _ = support.make_task(None, 0.1)
 NAMES = list(TASK.weights)
-SCALES = [dict.fromkeys(NAMES, 1.0)] * 3
 RANKS = ("rank", "stable_rank", "effective_rank")
 
 
@@ -43,8 +42,8 @@ def moved(heads):
     }
 
 
-def taken(heads=None, weights=None, task=TASK, scales=SCALES, step=7):
-    found = measures(task, task.weights, weights or moved(heads or some_heads(0)), heads, scales, step)
+def taken(heads=None, weights=None, task=TASK, step=7):
+    found = measures(task, weights or moved(heads or some_heads(0)), heads, NAMES, step)
     assert json.loads(json.dumps(found, allow_nan=False)) == found  # plain numbers, strings, dicts
     return found
 
@@ -76,9 +75,10 @@ def test_every_number_is_that_of_the_plain_measure(seed):
 
 def test_a_change_of_low_rank_keeps_its_rank_and_order_in_float32():
     weights = {name: Linear(layer.W.astype("float32"), layer.c) for name, layer in TASK.weights.items()}
+    task = TASK._replace(weights=weights)
     pair = some_heads(1, 1, r=2)[0]["layer1"]
     after = weights | {"layer1": Linear((weights["layer1"].W + lora.product(pair)).astype("float32"), None)}
-    layer = measures(TASK, weights, after, None, [{"layer1": 1.0}], 1)["layers"]["layer1"]
+    layer = measures(task, after, None, ["layer1"], 1)["layers"]["layer1"]
     assert layer["rank"] == 2 < ranks.numerical_rank(after["layer1"].W - weights["layer1"].W)  # the rest is rounding
     assert 1 <= layer["stable_rank"] <= layer["effective_rank"] <= 2
     expected = np.linalg.svd(lora.product(pair), compute_uv=False)
@@ -86,14 +86,18 @@ def test_a_change_of_low_rank_keeps_its_rank_and_order_in_float32():
     assert found == {"sigma_1": pytest.approx(expected[0]), "sigma_2": pytest.approx(expected[1], rel=1e-5)}
 
 
-@pytest.mark.parametrize("changes", [{}, dict(dtype="float64"), dict(method="lora"), dict(merge_every=1)], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, dict(dtype="float64"), dict(merge_every=1), *(dict(method=name) for name in ("lora", "mhlora", "fedit"))],
+    ids=str,
+)
 def test_a_run_keeps_its_rank_bound_by_this_measure(changes):
-    session = tiny.session(**dict(inputs=12, outputs=9, heads=3, rank=2, steps=40, merge_every=2) | changes)
-    task, states = session.parts.task, [state for _, state in advance(session, first_state(session))]
-    bound = session.parts.rank_bounds["layer1"]
+    session = tiny.session(**dict(inputs=12, outputs=9, heads=3, rank=2, steps=40) | changes)
+    built, states = session.built, [state for _, state in advance(session, first_state(session))]
+    bound = built.method.facts.bound["layer1"]
     for state in states[1:]:
-        weights = session.parts.method.dense(state.main)
-        found = measures(task, task.weights, weights, None, [{"layer1": 1.0}], state.step)["layers"]["layer1"]
+        weights = built.method.weights(state.main)
+        found = measures(built.task, weights, None, ["layer1"], state.step)["layers"]["layer1"]
         assert found["rank"] <= bound
     assert found["rank"] == bound
     assert why(found["cosine"]) == why(found["grassmann"]) == "the factors of the heads are not at hand"
@@ -112,8 +116,8 @@ def test_a_change_below_the_rounding_of_the_weights_has_no_rank():
 
 
 def test_one_head_has_no_pairs_and_one_batch_no_noise():
-    task = TASK._replace(shares=(1.0,))
-    found = taken(some_heads(0, 1), task=task, scales=SCALES[:1])
+    task = TASK._replace(shards=(1.0,))
+    found = taken(some_heads(0, 1), task=task)
     assert "two heads, got 1" in why(found["layers"]["layer1"]["cosine"])
     assert "two heads, got 1" in why(found["layers"]["layer1"]["grassmann"])
     assert "two batches" in why(found["noise_scale"])
@@ -121,13 +125,19 @@ def test_one_head_has_no_pairs_and_one_batch_no_noise():
 
 def test_heads_on_the_same_batch_say_nothing_of_noise():
     task, _ = support.make_task(None, 0.1, share="same")
-    assert "all have the same one" in why(taken(task=task)["noise_scale"])
+    assert "all have the same batch" in why(taken(task=task)["noise_scale"])
 
 
-def test_without_adapters_all_dense_layers_are_measured():
-    found = taken(scales=())
+def test_without_factors_at_hand_the_matrices_are_measured():
+    found = taken()
     assert list(found["layers"]) == NAMES and found["layers"]["layer1"]["rank"] > 0
     assert isinstance(found["noise_scale"], (float, dict))
+    assert "not at hand" in why(found["layers"]["layer1"]["cosine"])
+
+
+def test_only_the_layers_asked_for_are_measured():
+    found = measures(TASK, moved(some_heads(0)), some_heads(0), ["layer2"], 7)
+    assert list(found["layers"]) == ["layer2"]
 
 
 def test_a_matrix_too_large_for_its_singular_values_is_skipped_by_name(monkeypatch):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilte.measure.noise import estimates, noise_scale
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Linear
+from minilte.measure.noise import estimates, noise_scale
 
 seeds = st.integers(0, 2**32)
 sizes = st.lists(st.integers(1, 9), min_size=2, max_size=5)

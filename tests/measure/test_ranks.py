@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from minilte.measure.ranks import effective_rank, numerical_rank, stable_rank
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
+from minilte.measure.ranks import effective_rank, numerical_rank, stable_rank
 
 
 def test_a_flat_spectrum_has_its_rank_by_every_measure():

@@ -1,44 +1,68 @@
-"""Data parallel methods: what they share with LTE, and what they leave alone. Their steps are tested by the laws."""
+"""Data parallel training on the loop: gradients summed in head order, clipped after the sum, a step for all."""
 
 import numpy as np
-from support import RANKS, STEPS, assert_same, make_plan, make_task, trajectory
+import pytest
+from support import OPTIMIZERS, RANKS, STEPS, assert_same, make_task, trajectory
 
-from minilte.methods import data_parallel
-from minilte.core import lora, lte, optim, tree
-
-
-def test_one_head_without_resets_is_plain_lora_whatever_T():
-    task, _ = make_task(optim.adamw(), 0.01, heads=1)
-    plan = make_plan(task, [2])
-    once = trajectory(data_parallel.lora(task, plan), 1)[-1]
-    for every in (1, 7, 50):
-        assert_same([trajectory(lte.lte(task, plan, every), 1)[-1]], [once])  # law L1
+from minilte.core import networks, optim, tree
+from minilte.methods.data_parallel import Trainee, data_parallel
+from minilte.methods.facts import Facts
+from minilte.methods.full import full
 
 
-def test_the_number_of_workers_does_not_change_full_rank_training():  # law L11
-    ends = [trajectory(data_parallel.full(make_task(optim.adamw(), 0.01, heads=n)[0]), n)[-1] for n in (1, 2, 3, 8)]
-    for end in ends[1:]:
-        assert_same([end], ends[:1])
+def biases(task):
+    """A trainee of its own: only the biases move."""
+    start = {name: layer.c for name, layer in task.weights.items()}
+
+    def params(trained):
+        return {name: layer._replace(c=trained[name]) for name, layer in task.weights.items()}
+
+    return Trainee(start, params, lambda grads, _: {name: grads[name].c for name in grads}, params)
 
 
-def test_many_heads_at_once_are_one_adapter_of_their_summed_rank():  # law L5
-    task, _ = make_task(optim.sgd(), 0.05)
-    plan = make_plan(task, [1, 1, 1])
-    wide = {name: lora.stack([plan.draw(n, 0)[name] for n in range(3)], [1, 1, 1]) for name in task.weights}
-    # the same alpha: alpha / 3 for one adapter of rank 3 is (alpha / 1) / 3 for each of three heads
-    one = make_plan(task, [3])._replace(draw=lambda n, step: wide)
-    many, single = (trajectory(data_parallel.mhlora(task, which), len(RANKS), 20) for which in (plan, one))
-    assert_same(many, single)
-
-
-def test_frozen_weights_and_the_callers_stay():
-    task, _ = make_task(optim.sgd(), 0.05)
-    before = [leaf.copy() for leaf in tree.leaves(task.weights)]
-    end = trajectory(data_parallel.mhlora(task, make_plan(task), "frozen"), len(RANKS))[-1]
-    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(task.weights), before))
-    assert all(np.array_equal(c, layer.c) for (_, c), layer in zip(end, task.weights.values()))
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_step_is_that_of_the_optimizer_on_the_clipped_gradient_of_the_whole_batch(name):
+    optimizer, lr, _ = OPTIMIZERS[name]
+    task, whole = make_task(optimizer, lr, clip=0.1)
+    end = trajectory(data_parallel(task, biases(task)), 3)
+    trained = {name: layer.c for name, layer in task.weights.items()}
+    state, expected = optimizer.init(trained), []
+    for step in range(STEPS):
+        params = {name: layer._replace(c=trained[name]) for name, layer in task.weights.items()}
+        _, grads = networks.loss_and_grads(task.net, params, *whole(step))
+        grads = optim.clip({name: grads[name].c for name in grads}, 0.1)
+        trained, state = optimizer.update(trained, grads, state, task.rate(step))
+        expected.append([(layer.W, trained[name]) for name, layer in task.weights.items()])
+    assert_same(end, expected)
 
 
 def test_gradients_are_shared_at_every_step():
-    method = data_parallel.full(make_task(optim.sgd(), 0.05)[0])
-    assert len(trajectory(method, len(RANKS))) == STEPS  # T = 1
+    method = full(make_task(optim.sgd(), 0.05)[0])
+    assert len(trajectory(method, len(RANKS))) == STEPS and method.every == 1 and method.adds
+
+
+def test_workers_say_gradients_and_hear_weights_and_the_optimizer_is_the_masters():
+    task, _ = make_task(optim.adamw(), 0.01)
+    method = data_parallel(task, biases(task))
+    main = method.begin()
+    workers = [method.local(main, method.enter(n), 0, 1) for n in range(3)]
+    assert [worker.index for worker in workers] == [0, 1, 2] and all(np.isfinite(one.loss) for one in workers)
+    said = method.tell(workers[1])
+    assert list(said) == ["gradients"]
+    shapes = [{path: leaf.shape for path, leaf in tree.named(one)} for one in (said, method.like(1, main, 1))]
+    assert shapes[0] == shapes[1]
+    assert list(method.show(main, 0)) == list(method.frame()) == ["weights"]
+    seen = method.view(method.show(main, 0), main, None)
+    assert seen.trained is main.trained and seen.opt is None
+    assert method.hear(seen, workers[1], 1).grads is None  # nothing is held between steps
+    assert method.facts == Facts()
+
+
+def test_a_workers_part_is_its_part_of_the_batch():
+    task, whole = make_task(optim.sgd(), 0.05)  # of 8 rows 3, 3 and 2
+    method = data_parallel(task, biases(task))
+    said = [method.tell(method.local(method.begin(), method.enter(n), 0, 1)) for n in range(3)]
+    total = tree.map(lambda *leaves: sum(leaves), *said)["gradients"]
+    _, expected = networks.loss_and_grads(task.net, task.weights, *whole(0))
+    for name, grad in total.items():
+        np.testing.assert_allclose(grad, expected[name].c, atol=1e-15)  # rounding

@@ -1,4 +1,4 @@
-"""The training command under a real mpirun: the bits of one process on any number of ranks, and no hang."""
+"""The training command under a real mpirun: the bits of one process on any number of processes, and no hang."""
 
 import os
 import re
@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-from minilte.comm.communicator import share
+from minilte.comm.blocks import block
 from minilte.core.errors import BadInput
-from minilte.job import job
 
 BIN = Path(sys.executable).parent
 MISSING = f"no mpirun in {BIN}; pip install 'minilte[mpi]'"
@@ -25,8 +24,8 @@ IMAGES = dict(data="fashion-mini", model="mlp", widths=(32,), batch=64, rank=4) 
 TRAIN = ("-m", "minilte.train")
 PLAIN = """import sys
 from minilte.commands import train
-from minilte.job import job
-job.pictures = lambda *_: None  # they take longer than all the rest
+from minilte.show import pictures
+pictures.run_pictures = lambda *_: None  # they take longer than all the rest
 sys.exit(train.main(sys.argv[1:]))"""
 FAILING = """import os, signal, sys
 from minilte.commands import train
@@ -36,7 +35,7 @@ real, calls = networks.loss_and_grads, []
 
 def failing(*args):
     calls.append(args)
-    if os.environ["PMI_RANK"] == {rank!r} and len(calls) == 5:  # in the third round
+    if os.environ["PMI_RANK"] == {process!r} and len(calls) == 5:  # in the third round
         {how}
     return real(*args)
 
@@ -48,7 +47,6 @@ sys.exit(train.main(sys.argv[1:]))"""
 def place(tmp_path, monkeypatch):
     """A folder of its own, in which no process is left at the end; quick runs in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(job, "pictures", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)
     yield tmp_path
     deadline = time.monotonic() + 5
@@ -66,7 +64,7 @@ def within(link, folder):
 
 
 def start(size, *argv, program=("-c", PLAIN), **changes):
-    """The command on `size` ranks; None for plain python."""
+    """The command on `size` processes; None for plain python."""
     launcher = [] if size is None else [BIN / "mpirun", "-n", str(size)]
     command = [*launcher, sys.executable, *program, *argv, *tiny.flags(**changes)]
     return subprocess.Popen(command, text=True, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -110,16 +108,16 @@ def test_other_topologies_give_the_bits_of_one_process_too(kind, size):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_any_number_of_ranks_gives_the_bits_of_one_process_and_sends_what_the_formula_says(size):
+def test_any_number_of_processes_gives_the_bits_of_one_process_and_sends_what_the_formula_says(size):
     got, M = summary_of(size, **THREE), 4 * 6 + 4
     assert hashes(got) == hashes(unbroken(**THREE))
     factors = 3 * (2 * (6 + 4) + 4)  # of three heads, with their biases
     assert got["bytes_sent"]["total"] == (size - 1) * factors * 4 * 3  # float32, three merges
-    pieces = [len(share(M, size, rank)) for rank in range(size)]
-    to_adders = sum(len(share(3, size, rank)) * (M - pieces[rank]) for rank in range(size))
+    pieces = [len(block(M, size, process)) for process in range(size)]
+    to_adders = sum(len(block(3, size, process)) * (M - pieces[process]) for process in range(size))
     assert got["versus"]["bytes_sent"]["total"] == (to_adders + (size - 1) * M) * 4 * 6  # at every step
     assert got["bytes_sent"]["full_rank_ring"] == 2 * (size - 1) * M * 4 * 6
-    assert len(got["bytes_sent"]["per_rank"]) == size
+    assert len(got["bytes_sent"]["per_process"]) == size
 
 
 @pytest.mark.parametrize("size", [None, 3])
@@ -135,7 +133,7 @@ def test_the_command_itself_gives_these_bits_with_its_pictures(size):
 
 
 @pytest.mark.parametrize("size", [9, 16])
-def test_more_ranks_than_heads_give_the_same_bits(size):
+def test_more_processes_than_heads_give_the_same_bits(size):
     assert summary_of(size, heads=8)["weights_sha256"] == unbroken(heads=8)["weights_sha256"]
 
 
@@ -143,7 +141,7 @@ def test_more_ranks_than_heads_give_the_same_bits(size):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("heads", [1, 3, 8])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 12])
-def test_any_number_of_ranks_gives_the_bits_of_one_process_on_images(size, heads, dtype):
+def test_any_number_of_processes_gives_the_bits_of_one_process_on_images(size, heads, dtype):
     settings = IMAGES | dict(heads=heads, dtype=dtype, versus="full")
     assert hashes(summary_of(size, **settings)) == hashes(unbroken(**settings))
 
@@ -152,7 +150,7 @@ def test_any_number_of_ranks_gives_the_bits_of_one_process_on_images(size, heads
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_stopped_by_a_signal_goes_on_with_another_number_of_ranks_to_the_same_bits(number):
+def test_a_run_stopped_by_a_signal_goes_on_with_another_number_of_processes_to_the_same_bits(number):
     settings = dict(heads=3, steps=200, save_every=20, reset="ab")
     process = start(2, "--out=cut", "--quiet", **settings)
     while not list(Path("cut").glob("ckpt/step-*")):
@@ -167,24 +165,24 @@ def test_a_run_stopped_by_a_signal_goes_on_with_another_number_of_ranks_to_the_s
     assert tiny.the_summary(Path("cut"))["weights_sha256"] == unbroken(**settings)["weights_sha256"]
 
 
-# ---------------------------------------------------------------- a rank fails
+# ---------------------------------------------------------------- a process fails
 
 
 @pytest.mark.parametrize(
-    ("rank", "how", "line"),
+    ("process", "how", "line"),
     [
-        (1, "raise ValueError('boom\\nboom')", "rank 1: ValueError: boom boom; --debug shows where"),
-        (0, "raise ValueError('boom')", "rank 0: ValueError: boom; --debug shows where"),
-        (1, "sys.exit(0)", "rank 1: left early by sys.exit(0); "),
-        (1, "sys.exit(3)", "rank 1: left early by sys.exit(3); "),
-        (0, "sys.exit(0)", "rank 0: left early by sys.exit(0); "),
+        (1, "raise ValueError('boom\\nboom')", "process 1: ValueError: boom boom; --debug shows where"),
+        (0, "raise ValueError('boom')", "process 0: ValueError: boom; --debug shows where"),
+        (1, "sys.exit(0)", "process 1: left early by sys.exit(0); "),
+        (1, "sys.exit(3)", "process 1: left early by sys.exit(3); "),
+        (0, "sys.exit(0)", "process 0: left early by sys.exit(0); "),
         (1, "os.kill(os.getpid(), signal.SIGKILL)", None),
         (0, "os.kill(os.getpid(), signal.SIGKILL)", None),
     ],
     ids=str,
 )
-def test_a_rank_that_fails_in_training_ends_the_job_at_once_and_the_run_goes_on(rank, how, line):
-    program = "-c", FAILING.format(rank=str(rank), how=how)
+def test_a_process_that_fails_in_training_ends_the_job_at_once_and_the_run_goes_on(process, how, line):
+    program = "-c", FAILING.format(process=str(process), how=how)
     begun = time.monotonic()
     code, _, errors = run(2, "--out=cut", "--quiet", program=program)
     assert time.monotonic() - begun < 5  # seconds
@@ -193,8 +191,15 @@ def test_a_rank_that_fails_in_training_ends_the_job_at_once_and_the_run_goes_on(
         assert errors == []
     else:
         assert code == 70 and len(errors) == 1 and errors[0].startswith(f"minilte: error: {line}")
-    assert tiny.steps_saved(Path("cut")) in ([2], [2, 4])  # the other rank may have been saving
+    assert tiny.steps_saved(Path("cut")) in ([2], [2, 4])  # the other process may have been saving
     assert tiny.go_on(Path("cut"))["weights_sha256"] == unbroken()["weights_sha256"]
+
+
+@pytest.mark.parametrize("how", ["raise ValueError('boom')", "sys.exit(3)"])
+def test_what_goes_wrong_on_all_processes_together_is_told_once(how):
+    program = "-c", FAILING.replace('os.environ["PMI_RANK"] == {process!r} and ', "").format(how=how)
+    code, _, errors = run(4, "--out=cut", "--quiet", program=program, heads=4)
+    assert code == 70 and len(errors) == 1, errors
 
 
 def test_a_run_that_diverges_is_told_once():
@@ -215,10 +220,10 @@ def test_help_is_told_once():
     assert code == 0 and out.count("usage: ") == 1 and errors == []
 
 
-@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("2", 0)])
-def test_processes_that_a_launcher_started_apart_say_so_once(monkeypatch, rank, lines):
+@pytest.mark.parametrize(("process", "lines"), [("0", 1), ("2", 0)])
+def test_processes_that_a_launcher_started_apart_say_so_once(monkeypatch, process, lines):
     monkeypatch.setitem(ENV, "SLURM_STEP_NUM_TASKS", "4")
-    monkeypatch.setitem(ENV, "SLURM_PROCID", rank)
+    monkeypatch.setitem(ENV, "SLURM_PROCID", process)
     code, _, errors = run(None)
     assert code == BadInput.code and len(errors) == lines
     assert all("srun started 4 processes, but each sees a job of 1" in line for line in errors)
@@ -227,42 +232,44 @@ def test_processes_that_a_launcher_started_apart_say_so_once(monkeypatch, rank, 
 # ---------------------------------------------------------------- silence and disagreement
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-def test_a_rank_that_hangs_is_named_with_its_last_step_and_the_run_goes_on(rank):
-    program = "-c", FAILING.format(rank=str(rank), how="os.kill(os.getpid(), signal.SIGSTOP)")
+@pytest.mark.parametrize("process", [0, 2])
+def test_a_process_that_hangs_is_named_with_its_last_step_and_the_run_goes_on(process):
+    program = "-c", FAILING.format(process=str(process), how="os.kill(os.getpid(), signal.SIGSTOP)")
     begun = time.monotonic()
     code, _, errors = run(3, "--out=cut", "--quiet", "--patience=1", program=program, heads=3)
     assert time.monotonic() - begun < 1 + 2 + 2  # the limit, two seconds, and the start
     assert code == 75 and len(errors) == 1
     assert re.match(
-        rf"minilte: error: rank {rank} \(last seen .* after step 4, process \d+ on .*\): silent", errors[0]
+        rf"minilte: error: process {process} \(last seen .* after step 4, pid \d+ on .*\): silent", errors[0]
     )
     code, out, errors = run(2, "--resume=cut", heads=3)
-    assert (code, errors) == (0, []) and f"the first to go was rank {rank}" in out
+    assert (code, errors) == (0, []) and f"the first to go was process {process}" in out
     assert tiny.the_summary(Path("cut"))["weights_sha256"] == unbroken(heads=3)["weights_sha256"]
     assert not Path("cut/alive").exists()
 
 
-def test_a_rank_that_stalls_for_less_than_the_limit_is_waited_for():
-    program = "-c", FAILING.format(rank="1", how="import time; time.sleep(1)")
+def test_a_process_that_stalls_for_less_than_the_limit_is_waited_for():
+    program = "-c", FAILING.format(process="1", how="import time; time.sleep(1)")
     code, _, errors = run(2, "--out=run", "--quiet", "--patience=3", program=program)
     assert (code, errors) == (0, [])
     assert tiny.the_summary(Path("run"))["weights_sha256"] == unbroken()["weights_sha256"]
 
 
-def test_ranks_started_with_other_settings_are_told_apart():
+def test_processes_started_with_other_settings_are_told_apart():
     command = [sys.executable, "-c", PLAIN, "--out=run", *tiny.flags()]
     launch = [BIN / "mpirun", "-n", "1", *command, ":", "-n", "1", *command, "--seed=7"]
     done = subprocess.run(launch, capture_output=True, text=True, env=ENV, timeout=60)
     errors = re.findall(r"^minilte: error: .*$", done.stderr, re.M)
-    assert done.returncode == 76 and len(errors) == 1 and "rank 1: has the command line" in errors[0]
+    assert done.returncode == 76 and len(errors) == 1 and "process 1: has the command line" in errors[0]
     assert not Path("run").exists()
 
 
-def test_a_rank_that_is_a_merge_ahead_is_found_at_once():
-    ahead = FAILING.replace("{how}", "sys.modules['minilte.comm.communicator'].Ranks._mark = lambda comm: comm.met + 1")
-    code, _, errors = run(2, "--out=cut", "--quiet", program=("-c", ahead.format(rank="1")))
-    assert code == 76 and len(errors) == 1 and "rank 1: is at " in errors[0]
+def test_a_process_that_is_a_merge_ahead_is_found_at_once():
+    ahead = FAILING.replace(
+        "{how}", "sys.modules['minilte.comm.communicator'].Communicator._mark = lambda comm: comm.met + 1"
+    )
+    code, _, errors = run(2, "--out=cut", "--quiet", program=("-c", ahead.format(process="1")))
+    assert code == 76 and len(errors) == 1 and "process 1: is at " in errors[0]
 
 
 def test_a_job_whose_processes_do_not_all_come_ends(tmp_path):
@@ -277,7 +284,7 @@ def test_a_job_whose_processes_do_not_all_come_ends(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_before_the_first_step_is_no_bad_input_and_leaves_nothing(number, place):
-    slow = "import time\nfrom minilte.runs import job\njob.opened = lambda *_: time.sleep(20)\n" + PLAIN
+    slow = "import time\nfrom minilte.job import job\njob.opened = lambda *_: time.sleep(20)\n" + PLAIN
     process = start(2, "--out=run", program=("-c", slow))
     time.sleep(1.5)  # seconds; past MPI's own start
     process.send_signal(number)

@@ -36,10 +36,10 @@ def test_packing_loses_nothing_of_the_codes(seed, m, n, quantizer, dtype):
 @given(st.integers(0, 2**32), sizes, sizes, quantizers, st.integers(1, 400))
 def test_blocks_of_any_size_cover_the_matrix_once(seed, m, n, quantizer, chunk):
     W = pack(matrix(seed, m, n), quantizer)
-    assert np.array_equal(np.concatenate([part.copy() for _, part in row_blocks(W, chunk)]), unpacked(W))
+    assert np.array_equal(np.concatenate([block.copy() for _, block in row_blocks(W, chunk)]), unpacked(W))
     if regular(W):
         assert np.array_equal(
-            np.concatenate([part.copy() for _, part in column_blocks(W, chunk)], axis=1), unpacked(W)
+            np.concatenate([block.copy() for _, block in column_blocks(W, chunk)], axis=1), unpacked(W)
         )
 
 

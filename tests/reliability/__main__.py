@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from minilte.commands import shared as command
 from minilte.comm.solo import Solo
+from minilte.commands import shared as command
 from minilte.core.errors import BadInput
-from minilte.settings.knob import check_fields, knob
 from minilte.settings.flags import parse, parser
-from reliability import answers, damage, deaths, hangs, health, jobs, kills, ranks, signals, soak
+from minilte.settings.knob import check_fields, knob
+from reliability import answers, damage, deaths, hangs, health, jobs, kills, processes, signals, soak
 from reliability.rows import HEAD, Row, line
 
 MEASURES = {
     "soak": soak.measure,  # first: nothing has used memory yet
     "deaths": deaths.measure,
     "damage": damage.measure,
-    "ranks": ranks.measure,
+    "processes": processes.measure,
     "signals": signals.measure,
     "answers": answers.measure,
     "hangs": hangs.measure,

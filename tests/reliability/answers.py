@@ -1,4 +1,4 @@
-"""Bad input to a job of four ranks: one line, exit code 2, soon."""
+"""Bad input to a job of four processes: one line, exit code 2, soon."""
 
 import contextlib
 import random
@@ -11,7 +11,7 @@ from faults import FAULTS, Fault
 from reliability import jobs
 from reliability.rows import Row, all_of, below
 
-SIZE = 4  # ranks
+SIZE = 4  # processes
 
 
 def measure(full: bool, seed: int) -> list[Row]:
@@ -30,7 +30,10 @@ def rows(many: int, seed: int) -> list[Row]:
             troubles += [f"{name}: {trouble}"] * bool(trouble)
     return [
         all_of(
-            f"bad input on {SIZE} ranks answered by one line and exit code 2", many - len(troubles), many, troubles
+            f"bad input on {SIZE} processes answered by one line and exit code 2",
+            many - len(troubles),
+            many,
+            troubles,
         ),
         below("  slowest answer", slowest[1], 5, "s"),
     ]
@@ -41,10 +44,8 @@ def answer(folder: Path, fault: Fault) -> tuple[str, float]:
     with contextlib.chdir(folder):
         fault.disk()
     before = {path.name for path in folder.iterdir()}
-    asked = {word.split("=")[0].removeprefix("--").replace("-", "_") for word in fault.argv}
-    kept = {name: value for name, value in tiny.TINY.items() if name not in asked}
     begun = time.monotonic()
-    code = jobs.ended(jobs.start(folder, SIZE, *tiny.words(**kept), *fault.argv))
+    code = jobs.ended(jobs.start(folder, SIZE, *tiny.flags(*fault.argv), *fault.argv))
     seconds, said = time.monotonic() - begun, (folder / "said").read_text()
     lines = [line for line in said.splitlines() if line.startswith("minilte: error:")]
     if code != 2 or len(lines) != 1 or "Traceback" in said or not all(word in lines[0] for word in fault.words):

@@ -7,8 +7,7 @@ import tiny
 
 from minilte.core.errors import BadInput
 from minilte.job import checkpoint
-from minilte.job.checkpoint import State
-from minilte.run.session import advance, first_state
+from minilte.run.session import State, advance, first_state
 from reliability import deaths, jobs
 from reliability.rows import Row, none_of
 

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import tiny
 
-from minilte.core import tree
 from minilte.core.errors import MinilteError
-from minilte.job import checkpoint, job
-from minilte.job.checkpoint import State
-from minilte.run.session import advance, first_state
+from minilte.job import checkpoint
+from minilte.run.session import State, advance, first_state
 from reliability import jobs
 from reliability.rows import Row, none_of
 
@@ -92,16 +90,8 @@ def opening(real: Callable, count: Callable) -> Callable:
 
 def measure(full: bool, seed: int) -> list[Row]:
     """A save and a whole run, cut off everywhere; in the full form a run with a baseline."""
-    with jobs.place() as place, without_pictures():
+    with jobs.place() as place:
         return [saves(place / "saves"), runs(place / "runs", seed, versus="full" if full else "none")]
-
-
-@contextlib.contextmanager
-def without_pictures() -> Iterator[None]:
-    """No pictures in this process: they take longer than all the rest."""
-    with contextlib.ExitStack() as undo:
-        put(undo, job, "pictures", lambda *_: None)
-        yield
 
 
 def saves(place: Path) -> Row:
@@ -138,8 +128,8 @@ def same(one: State, other: State) -> bool:
 
 def bits(state: State) -> list[tuple]:
     """Every array of a state: its path, shape, type and bytes."""
-    arrays = {"main": state.main, "heads": tuple(checkpoint.bare(head) for head in state.heads)}
-    return [(path, leaf.shape, leaf.dtype, leaf.tobytes()) for path, leaf in tree.named(arrays)]
+    arrays = checkpoint.named_arrays({"main": state.main, "heads": tuple(state.heads)})
+    return [(path, leaf.shape, leaf.dtype, leaf.tobytes()) for path, leaf in arrays]
 
 
 def runs(place: Path, seed: int, **changes) -> Row:

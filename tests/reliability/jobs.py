@@ -23,8 +23,8 @@ MPIRUN = shutil.which("mpirun", path=f"{BIN}{os.pathsep}{os.environ['PATH']}")
 ENV = os.environ | {"PYTHONPATH": str(Path(minilte.__file__).parents[1])}
 PLAIN = """import sys
 from minilte.commands import train
-from minilte.job import job
-job.pictures = lambda *_: None  # they take longer than all the rest
+from minilte.show import pictures
+pictures.run_pictures = lambda *_: None  # they take longer than all the rest
 sys.exit(train.main(sys.argv[1:]))"""
 LIMIT = 60.0  # seconds, for a job that takes one or two
 PATIENCE = 5.0  # seconds, for what a job that was killed leaves behind to go away
@@ -42,10 +42,10 @@ def place() -> Iterator[Path]:
 
 
 def start(
-    folder: Path, ranks: int | None, *argv: str, launcher: list[str] | None = None, program: str = PLAIN
+    folder: Path, processes: int | None, *argv: str, launcher: list[str] | None = None, program: str = PLAIN
 ) -> subprocess.Popen:
-    """The command on so many ranks, None for plain python; what it says goes to `said` in its folder."""
-    launcher = launcher or ([] if ranks is None else [MPIRUN, "-n", str(ranks), sys.executable])
+    """The command on so many processes, None for plain python; what it says goes to `said` in its folder."""
+    launcher = launcher or ([] if processes is None else [MPIRUN, "-n", str(processes), sys.executable])
     command = [*(launcher or [sys.executable]), "-c", program, "--quiet", *argv]
     with open(folder / "said", "wb") as said:
         return subprocess.Popen(command, cwd=folder, env=ENV, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
@@ -81,11 +81,11 @@ def inside(folder: Path) -> list[int]:
     return found
 
 
-def rank_process(folder: Path, rank: int) -> int | None:
-    """The process of a rank of the job in a folder; None where there is none yet, or no more."""
+def pid_of(folder: Path, process: int) -> int | None:
+    """The id of a process of the job in a folder; None where there is none yet, or no more."""
     for pid in inside(folder):
         with contextlib.suppress(OSError):
-            if f"PMI_RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if f"PMI_RANK={process}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 return pid
     return None
 

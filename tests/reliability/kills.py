@@ -1,4 +1,4 @@
-"""kill -9 at random points: whatever dies whenever, the run goes on with any number of ranks to the same bits."""
+"""kill -9 at random points: whatever dies whenever, the run goes on with any number of processes to the same bits."""
 
 import random
 import time
@@ -11,7 +11,7 @@ import tiny
 from reliability import jobs
 from reliability.rows import Row, all_of, none_of
 
-RANKS = (1, 2, 3, 4, 5, 8)
+PROCESSES = (1, 2, 3, 4, 5, 8)
 SETTINGS = dict(heads=3, batch=12, steps=120, save_every=4)  # a save at every other merge
 KINDS = {
     "lte": {},
@@ -39,7 +39,9 @@ def measure(full: bool, seed: int) -> list[Row]:
     return rows(100 if full else 12, seed)
 
 
-def rows(kills: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS), ranks: tuple[int, ...] = RANKS) -> list[Row]:
+def rows(
+    kills: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS), sizes: tuple[int, ...] = PROCESSES
+) -> list[Row]:
     """So many kills, in as many runs as it takes."""
     with jobs.place() as place:
         seen, lost, runs = Seen({}, [], [], [], []), 0, 0
@@ -47,13 +49,13 @@ def rows(kills: int, seed: int, kinds: tuple[str, ...] = tuple(KINDS), ranks: tu
         while (before := sum(seen.kills.values())) < kills:
             kind, folder, wrong = kinds[runs % len(kinds)], place / str(runs), len(seen.different)
             folder.mkdir()
-            one_run(folder, kind, whole[kind], kills - before, f"{seed}.{runs}", ranks, seen)
+            one_run(folder, kind, whole[kind], kills - before, f"{seed}.{runs}", sizes, seen)
             lost += (sum(seen.kills.values()) - before) * (len(seen.different) > wrong)
             runs += 1
     places = ", ".join(f"{many} {where}" for where, many in sorted(seen.kills.items()))
     notes = [f"{places}; {runs} runs", *seen.different]
     return [
-        all_of("kill -9 of a rank or mpirun, resumed on other ranks: same bits", kills - lost, kills, notes),
+        all_of("kill -9 of a process or mpirun, resumed on others: same bits", kills - lost, kills, notes),
         none_of("  jobs that hung", seen.hung, runs),
         none_of("  success told without a whole run", seen.lies, runs),
         none_of("  processes or temporary files left", seen.left, runs),
@@ -66,18 +68,18 @@ def unbroken(folder: Path, kind: str) -> jobs.Whole:
     return jobs.unbroken(folder, **SETTINGS | KINDS[kind])
 
 
-def one_run(folder: Path, kind: str, whole: jobs.Whole, most: int, seed: str, ranks: tuple, seen: Seen) -> None:
-    """A run that is killed up to `MANY` times, each time resumed on a random number of ranks, to its end."""
+def one_run(folder: Path, kind: str, whole: jobs.Whole, most: int, seed: str, sizes: tuple, seen: Seen) -> None:
+    """A run that is killed up to `MANY` times, each time resumed on a random number of processes, to its end."""
     rng, run = random.Random(seed), folder / "run"
     name, planned = f"{kind}, seed {seed}", min(most, rng.randint(1, MANY))
     for life in range(MANY + 1):
-        size = rng.choice(ranks)
+        size = rng.choice(sizes)
         begun = (run / "config.json").exists()
         process = jobs.start(folder, size, *(["--resume=run"] if begun else begin(kind)))
         hit = kill(folder, process, size, whole, rng) if life < planned else ""
         code = jobs.ended(process)
         hit = hit and code != 0 and f", {hit} killed {counted(run, seen)}"  # with 0 it was past its end
-        where = f"{name}, life {life + 1} on {size} ranks{hit or ''}"
+        where = f"{name}, life {life + 1} on {size} processes{hit or ''}"
         look(folder, code, whole, where, seen, wait=not hit or not (run / "config.json").exists() or life % 2 == 0)
         if not hit or code is None:
             break
@@ -93,7 +95,7 @@ def begin(kind: str) -> list[str]:
 
 
 def look(folder: Path, code: int | None, whole: jobs.Whole, where: str, seen: Seen, wait: bool) -> None:
-    """Write down what is wrong after one life of a run; without `wait` it goes on while the last ranks still fall."""
+    """Write down what is wrong after one life of a run; without `wait` it goes on while the last processes still fall."""
     got = jobs.outcome(folder / "run")
     if code is None:
         seen.hung.append(where)
@@ -104,7 +106,7 @@ def look(folder: Path, code: int | None, whole: jobs.Whole, where: str, seen: Se
 
 
 def kill(folder: Path, process: Popen, size: int, whole: jobs.Whole, rng: random.Random) -> str:
-    """kill -9 of a random rank, or of mpirun, at a random point; says whom it hit, or "" where all had ended.
+    """kill -9 of a random process, or of mpirun, at a random point; says whom it hit, or "" where all had ended.
 
     One in five dies while it starts; the others somewhere between the first byte of metrics and a little after the last.
     """
@@ -115,11 +117,11 @@ def kill(folder: Path, process: Popen, size: int, whole: jobs.Whole, rng: random
         goal = rng.uniform(jobs.written(run), whole.written)
         jobs.until(process, lambda: jobs.written(run) >= goal)
         time.sleep(extra)
-    pid = process.pid if victim < 0 else jobs.rank_process(folder, victim) or process.pid
+    pid = process.pid if victim < 0 else jobs.pid_of(folder, victim) or process.pid
     if process.poll() is not None:
         return ""
     jobs.end([pid])
-    return "mpirun" if pid == process.pid else f"rank {victim}"
+    return "mpirun" if pid == process.pid else f"process {victim}"
 
 
 def counted(run: Path, seen: Seen) -> str:

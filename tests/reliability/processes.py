@@ -1,4 +1,4 @@
-"""The same run on many numbers of ranks, and under a second MPI library: one result."""
+"""The same run on many numbers of processes, and under a second MPI library: one result."""
 
 import os
 import shutil
@@ -11,20 +11,22 @@ import tiny
 from reliability import jobs
 from reliability.rows import Row
 
-RANKS = (1, 2, 3, 4, 5, 8, 12)
+PROCESSES = (1, 2, 3, 4, 5, 8, 12)
 IMAGES = dict(data="fashion-mini", model="mlp", widths=(32,), heads=8, batch=64, rank=4, reset="ab")
-SECOND = (2, 5)  # ranks under the second library
+SECOND = (2, 5)  # processes under the second library
 
 
 def measure(full: bool, seed: int) -> list[Row]:
     """The row of this MPI library, and that of another one in the full form."""
-    first = row("distinct results over ranks " + ",".join(map(str, RANKS)), [(None, n) for n in RANKS], seed)
+    first = row(
+        "distinct results over processes " + ",".join(map(str, PROCESSES)), [(None, n) for n in PROCESSES], seed
+    )
     return [first, second(seed)] if full else [first]
 
 
 def second(seed: int) -> Row:
     """The row of Open MPI, where there is one, against one process."""
-    what = "distinct results under Open MPI, ranks " + ",".join(map(str, SECOND))
+    what = "distinct results under Open MPI, processes " + ",".join(map(str, SECOND))
     if (mpirun := open_mpi()) is None:
         return Row(what, "not installed", "1", None)
     beside = Path(mpirun).parent / "python"
@@ -44,7 +46,7 @@ def row(what: str, launches: list[tuple[list[str] | None, int]], seed: int) -> R
             code = jobs.ended(jobs.start(folder, size, *argv, launcher=launcher))
             results.add(jobs.outcome(folder / "run"))
             if code != 0:
-                troubles.append(f"{size} ranks, seed {seed}: exit {code}, {jobs.last_words(folder)}")
+                troubles.append(f"{size} processes, seed {seed}: exit {code}, {jobs.last_words(folder)}")
     return Row(what, str(len(results)), "1", len(results) == 1 and not troubles, notes=tuple(troubles))
 
 

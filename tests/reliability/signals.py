@@ -11,7 +11,7 @@ import tiny
 from reliability import jobs
 from reliability.rows import Row, all_of, below
 
-RANKS = (1, 2, 3, 4)
+PROCESSES = (1, 2, 3, 4)
 SETTINGS = dict(heads=3, batch=12, steps=400, save_every=40, reset="ab")
 LATE = "late"
 
@@ -46,8 +46,8 @@ def rows(stops: int, seed: int) -> list[Row]:
 def stop(folder: Path, number: int, whole: jobs.Whole, seed: str) -> tuple[str, float]:
     """(what is wrong with a run that got a signal, LATE where it had ended; seconds from the signal to the exit)."""
     rng, run = random.Random(seed), folder / "run"
-    size, again, goal = rng.choice(RANKS), rng.choice(RANKS), rng.uniform(0, 0.9 * whole.written)
-    where = f"seed {seed}, {signal.Signals(number).name} on {size} ranks"
+    size, again, goal = rng.choice(PROCESSES), rng.choice(PROCESSES), rng.uniform(0, 0.9 * whole.written)
+    where = f"seed {seed}, {signal.Signals(number).name} on {size} processes"
     process = jobs.start(folder, size, "--out=run", *tiny.flags(**SETTINGS))
     if not jobs.until(process, lambda: jobs.written(run) > goal):
         jobs.ended(process)

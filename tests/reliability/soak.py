@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tiny
 
-from minilte.job import api
+import minilte as ml
 from reliability.rows import Row, below
 
 MiB = 2**20  # bytes
@@ -21,7 +21,7 @@ def rows(merges: int, seed: int) -> list[Row]:
     """Growth from the end of the first tenth to the last merge."""
     config = tiny.config(steps=merges, merge_every=1, reset="ab", eval_every=max(1, merges // 100), seed=seed)
     begun = now = None
-    for record in api.rounds(config):
+    for record in ml.rounds(config):
         if record.step in (merges // 10, merges):
             begun, now = begun or standing(), standing()
     grown, files = (now[0] - begun[0]) / MiB, now[1] - begun[1]

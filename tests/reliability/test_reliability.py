@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from minilte.job import checkpoint
-
 from minilte.disk import folder
+from minilte.job import checkpoint
 from reliability import __main__ as scoreboard
-from reliability import answers, damage, deaths, jobs, kills, ranks, rows, signals, soak
+from reliability import answers, damage, deaths, jobs, kills, processes, rows, signals, soak
 
 needs_mpirun = pytest.mark.skipif(jobs.MPIRUN is None, reason="no mpirun; pip install 'minilte[mpi]'")
 TESTS = Path(__file__).parents[1]
@@ -36,7 +35,7 @@ def test_merges_leave_nothing_behind():
 
 @needs_mpirun
 def test_killed_runs_go_on_to_the_same_bits():
-    assert_met(kills.rows(1, 1, kinds=("reset-ab",), ranks=(1, 2)))
+    assert_met(kills.rows(1, 1, kinds=("reset-ab",), sizes=(1, 2)))
 
 
 @needs_mpirun
@@ -51,8 +50,8 @@ def test_bad_input_is_answered_soon():
 
 @needs_mpirun
 @pytest.mark.long
-def test_many_ranks_give_one_result():
-    assert_met([ranks.row("", [(None, 1), (None, 3)], seed=1)])
+def test_many_processes_give_one_result():
+    assert_met([processes.row("", [(None, 1), (None, 3)], seed=1)])
 
 
 @needs_mpirun
@@ -85,7 +84,6 @@ def test_a_save_in_place_is_seen_to_lose_checkpoints(tmp_path, monkeypatch):
 
 def test_a_write_without_a_temporary_file_is_seen_in_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "write", lambda path, content: open(path, "wb").write(content))
-    monkeypatch.setattr(deaths.job, "pictures", lambda *_: None)
     assert not deaths.runs(tmp_path, 0, steps=2).met
 
 

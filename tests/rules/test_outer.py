@@ -1,12 +1,27 @@
 """The outer step against its recurrence, written out over several rounds and the whole tree."""
 
 import pytest
+from support import (
+    OPTIMIZERS,
+    STEPS,
+    adapters_of,
+    as_lists,
+    assert_same,
+    make_plan,
+    make_task,
+    scales_of,
+    trajectory,
+)
+from traffic import assert_the_same_anywhere
 
 from minilte.core import tree
-from minilte.core.merge import MEAN
+from minilte.core.lte import MEAN, lte
 from minilte.core.types import Rule
+from minilte.laws import oracle
 from minilte.laws.world import Case, apart, build, weights_along
 from minilte.rules.outer import outer
+from minilte.rules.ties import ties
+from minilte.steps.adamw import adamw
 
 CASE = Case(widths=(4, 3, 2), ranks=(2, 1), every=2, steps=8)
 
@@ -37,3 +52,57 @@ def test_it_is_the_nesterov_step_of_diloco(rate, momentum):
         expected = tree.map(lambda now, d, b: now - rate * (d + momentum * b), before, d, buf)
         assert apart([before, after], [before, expected]) < 1e-12  # rounding of a few sums
     assert len(goals) == 4
+
+
+# ---------------------------------------------------------------------------------- whole runs
+
+W = [0.5, 0.2, 0.3]
+
+
+def dense(task, plan, every, settings, rate, momentum):
+    """LTE by matrices, whose main weights and biases take an outer step at every merge."""
+    redraw = lambda n, step: [pair.A for pair in plan.draw(n, step).values()]  # noqa: E731
+    run = oracle.Explorer(as_lists(task.weights), adapters_of(plan), scales_of(plan), settings, W, redraw=redraw)
+    buf = {(i, k): 0.0 for i in run.L for k in (0, 1)}
+    for t in range(STEPS):
+        for n in range(run.N):
+            run.step(n, t, *task.batch(n, t))
+        if (t + 1) % every and t + 1 < STEPS:
+            continue
+        before = run.weights()
+        run.merge(t + 1)
+        for i, goal in enumerate(run.weights()):
+            moved = []
+            for k in (0, 1):
+                d = before[i][k] - goal[k]
+                buf[i, k] = momentum * buf[i, k] + d
+                moved.append(before[i][k] - rate * (d + momentum * buf[i, k]))
+            run.W[i], run.c[i] = moved
+            for bias in run.bias:
+                bias[i] = moved[1].copy()
+        yield run.weights()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("every", [1, 3, 10])
+@pytest.mark.parametrize("reset", ["none", "b", "ab"])
+def test_it_follows_the_dense_method(reset, every, name):
+    optimizer, lr, extra = OPTIMIZERS[name]
+    task, _ = make_task(optimizer, lr)
+    plan = make_plan(task)
+    reference = dense(task, plan, every, oracle.Settings(task.rate, every=every, reset=reset, **extra), 0.7, 0.9)
+    assert_same(trajectory(lte(task, plan, every, reset, w=W, rule=outer(0.7, 0.9)), 3), list(reference))
+
+
+@pytest.mark.parametrize("inner", [MEAN, ties(0.4)], ids=["mean", "ties"])
+def test_bits_and_bytes_do_not_depend_on_processes_and_meeting(inner):
+    task, _ = make_task(adamw(weight_decay=0.1), 0.01)
+    assert_the_same_anywhere(lte(task, make_plan(task), 4, w=W, rule=outer(rule=inner)), 3, 10)
+
+
+def test_only_without_momentum_the_rank_is_bounded_as_by_the_rule_inside():
+    assert outer(0.5, 0.0).bounded and not outer(0.5, 0.9).bounded and not outer(0.5, 0.0, ties()).bounded
+    task, _ = make_task(adamw(), 0.01)
+    states = [outer(0.5, mu).init(task.weights) for mu in (0.0, 0.9)]
+    assert states[0] == (None, None) and not any(leaf.any() for leaf in tree.leaves(states[1]))
+    assert tree.size(states[1]) == tree.size(task.weights)

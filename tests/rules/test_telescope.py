@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from traffic import assert_the_same_anywhere
 
 from minilte.core.errors import BadInput
 from minilte.laws.strategies import cases
-from minilte.laws.world import apart, build, weights_along
+from minilte.laws.world import Case, apart, build, weights_along
 from minilte.rules.telescope import TELESCOPE
 
 
@@ -27,8 +28,11 @@ def test_one_merge_is_the_same(case):
 
 
 def test_after_a_reset_it_refuses():
-    from minilte.laws.world import Case
-
     world = build(Case(reset="b"))
     with pytest.raises(BadInput, match="without resets"):
         weights_along(world.method(rule=TELESCOPE), 2, 2)
+
+
+def test_bits_and_bytes_do_not_depend_on_processes_and_meeting():
+    world = build(Case(ranks=(2, 1, 2), optimizer="adamw", every=3))
+    assert_the_same_anywhere(world.method(rule=TELESCOPE), 3, 7)

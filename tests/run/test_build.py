@@ -1,32 +1,33 @@
 """From settings to parts: every setting reaches its part, and what fits no network or data is refused."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minilte.comm.meetings import EVERYONE, MASTER
 from minilte.core import tree
 from minilte.core.errors import BadInput
+from minilte.core.networks import Dense, Residual
+from minilte.core.pairs import ACTIVATIONS
 from minilte.core.random import stream
 from minilte.data.dataset import Dataset
-from minilte.run.build import all_widths, build, make_net
-from minilte.settings.config import Config
-from minilte.run.session import advance, first_state, open_session
 from minilte.disk.weights import sha256, write_weights
+from minilte.run.build import build, make_net
+from minilte.run.session import advance, first_state, open_session
+from minilte.settings.config import Config
 
 DEEP = dict(model="mlp", widths=(5, 3))
 
 
-def parts(**changes):
+def built(**changes):
     return build(tiny.config(**changes))
 
 
 def refused(given=None, **changes):
     with pytest.raises(BadInput) as caught:
-        build(tiny.config(**changes), given)
+        build(tiny.config(**changes).holding(data=given))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -37,21 +38,21 @@ def labelled(**changes):
 
 
 @given(st.integers(1, 8), st.integers(1, 30), st.sampled_from(["own", "same"]))
-def test_the_shares_of_the_heads_are_those_of_their_samples(heads, batch, head_data):
+def test_the_shards_of_the_heads_are_those_of_their_samples(heads, batch, head_data):
     batch = max(batch, heads)
-    task = parts(heads=heads, batch=batch, head_data=head_data).task
+    task = built(heads=heads, batch=batch, head_data=head_data).task
     sizes = [len(task.batch(n, 0)[0]) for n in range(heads)]
-    assert task.shares == tuple(size / sum(sizes) for size in sizes)
+    assert task.shards == tuple(size / sum(sizes) for size in sizes)
     assert sum(sizes) == (batch if head_data == "own" else batch * heads)
 
 
 @pytest.mark.parametrize(
     ("settings", "chain"),
     [
-        (dict(model="linear", widths=(9, 9)), ["layer1"]),
-        (dict(model="deep-linear", widths=(5,)), ["layer1", "identity", "layer2"]),
-        (dict(model="mlp", widths=(5,), activation="tanh"), ["layer1", "tanh", "layer2"]),
-        (dict(model="mlp", widths=(5,), norm=True), ["layer1", "norm1", "relu", "layer2"]),
+        (dict(model="linear"), ["layer1"]),
+        (dict(model="deep-linear", widths=(5,)), ["layer1", "layer2"]),
+        (dict(model="mlp", widths=(5,), activation="tanh"), ["layer1", ACTIVATIONS["tanh"], "layer2"]),
+        (dict(model="mlp", widths=(5,), norm=True), ["layer1", "norm1", ACTIVATIONS["relu"], "layer2"]),
         (dict(model="mlp", widths=()), ["layer1"]),
     ],
     ids=str,
@@ -60,37 +61,51 @@ def test_the_network_is_the_one_asked_for(settings, chain):
     assert list(make_net(tiny.config(**settings), 6, 4, None).chain) == chain
 
 
-@pytest.mark.parametrize(("classes", "loss"), [(None, "squared-error"), (4, "cross-entropy")])
-def test_the_loss_is_that_of_the_data(classes, loss):
-    net = make_net(tiny.config(label_smoothing=0.25), 6, 4, classes)
-    assert (net.loss, net.smoothing) == (loss, 0.25)
+def test_a_residual_network_has_its_residuals():
+    net = make_net(tiny.config(model="residual-mlp", widths=(5, 5)), 6, 4, None)
+    assert sum(isinstance(step, Residual) for step in net.chain) >= 1
 
 
-def test_widths_are_those_of_the_data_around_the_hidden_ones():
-    assert all_widths(Config(widths=(5, 3)), 6, 4) == [6, 5, 3, 4]
-    assert all_widths(Config(widths=(5, 3), model="linear"), 6, 4) == [6, 4]
+@pytest.mark.parametrize(("classes", "loss", "smoothing"), [(None, "squared-error", 0.0), (4, "cross-entropy", 0.25)])
+def test_the_loss_is_that_of_the_data(classes, loss, smoothing):
+    net = make_net(tiny.config(label_smoothing=smoothing), 6, 4, classes)
+    assert (net.loss, net.smoothing) == (loss, smoothing)
+
+
+@pytest.mark.parametrize(
+    ("settings", "widths"),
+    [
+        (dict(widths=(5, 3)), [6, 5, 3, 4]),
+        (dict(model="linear"), [6, 4]),
+        (dict(widths=(5, 3), model="deep-linear"), [6, 5, 3, 4]),
+    ],
+    ids=str,
+)
+def test_widths_are_those_of_the_data_around_the_hidden_ones(settings, widths):
+    shapes = make_net(Config(**settings), 6, 4, 4).layers.values()
+    assert [(one.n, one.m) for one in shapes if isinstance(one, Dense)] == list(zip(widths, widths[1:]))
 
 
 def test_biases_and_dtype_are_those_asked_for():
-    weights = parts(bias=False, dtype="float64").task.weights
+    weights = built(bias=False, dtype="float64").task.weights
     assert weights["layer1"].c is None and weights["layer1"].W.dtype == np.float64
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others():
-    assert sha256(parts(seed=1).task.weights) == sha256(parts(seed=1).task.weights)
-    assert sha256(parts(seed=1).task.weights) != sha256(parts(seed=2).task.weights)
+    assert sha256(built(seed=1).task.weights) == sha256(built(seed=1).task.weights)
+    assert sha256(built(seed=1).task.weights) != sha256(built(seed=2).task.weights)
 
 
 def test_weights_from_a_file_are_where_training_starts(tmp_path):
-    other = parts(seed=9).task.weights
+    other = built(seed=9).task.weights
     write_weights(tmp_path / "w.safetensors", other)
-    made = parts(init_from=str(tmp_path / "w.safetensors"))
-    assert sha256(made.task.weights) == sha256(made.method.dense(made.method.begin())) == sha256(other)
+    made = built(init_from=str(tmp_path / "w.safetensors"))
+    assert sha256(made.task.weights) == sha256(made.method.weights(made.method.begin())) == sha256(other)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
-    write_weights(path, parts(inputs=5).task.weights)
+    write_weights(path, built(inputs=5).task.weights)
     assert f"{path}: layer1.weight has shape (4, 5)" in refused(init_from=str(path))
 
 
@@ -108,8 +123,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
         (dict(method="lora", head_ranks=(2, 1)), dict(layer1=2)),
         (dict(rank=1, reset="b"), {}),
         (dict(rank=1, reset="ab"), {}),
-        (dict(method="lora", rank=1, reset="ab"), dict(layer1=1)),
+        (dict(rank=1, merge_rule="telescope"), dict(layer1=2)),
+        (dict(rank=1, merge_rule="ties"), {}),
         (dict(method="full"), {}),
+        (dict(method="fedavg"), {}),
         (dict(DEEP, rank=2, layer_ranks=("layer3=1",)), dict(layer1=4, layer2=4, layer3=2)),
         (dict(DEEP, rank=2, adapt=("layer3", "layer1")), dict(layer1=4, layer3=4)),
         (dict(DEEP, rank=4), dict(layer1=8, layer2=6, layer3=6)),
@@ -117,7 +134,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     ids=str,
 )
 def test_the_rank_bound_is_the_sum_over_heads_where_nothing_is_reset(settings, bounds):
-    assert parts(**settings).rank_bounds == bounds
+    assert built(**settings).method.facts.bound == bounds
 
 
 @pytest.mark.parametrize(
@@ -134,19 +151,21 @@ def test_the_rank_bound_is_the_sum_over_heads_where_nothing_is_reset(settings, b
 def test_the_change_of_the_weights_keeps_the_rank_bound(settings):
     session = open_session(tiny.config(**settings, dtype="float64", inputs=8, outputs=8))
     *_, (_, last) = advance(session, first_state(session))
-    for name, bound in session.parts.rank_bounds.items():
-        moved = session.parts.method.dense(last.main)[name].W - session.parts.task.weights[name].W
+    method, start = session.built.method, session.built.task.weights
+    assert method.facts.bound
+    for name, bound in method.facts.bound.items():
+        moved = method.weights(last.main)[name].W - start[name].W
         sigma = np.linalg.svd(moved, compute_uv=False)
         # 1e-12: W_t - W_0 is a difference of rounded numbers
         assert bound >= len(sigma) or sigma[bound] < 1e-12 * sigma[0]
 
 
 def test_a_layer_too_small_for_the_rank_is_told_once():
-    assert parts(**DEEP, rank=4).notes == (
+    assert built(**DEEP, rank=4).notes == (
         "layer2 is 3 x 5: rank 3 there, with the scale of rank 4",
         "layer3 is 4 x 3: rank 3 there, with the scale of rank 4",
     )
-    assert parts(rank=4).notes == ()
+    assert built(rank=4).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -179,15 +198,16 @@ def test_settings_that_fit_no_network_or_data_are_refused(settings, message):
 
 
 def test_data_passed_in_stands_in_for_what_is_named():
-    made = build(tiny.config(data="nowhere"), labelled())
+    made = build(tiny.config(data="nowhere").holding(data=labelled()))
     assert made.data.classes == 3 and made.task.weights["layer1"].W.shape == (3, 4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_data_passed_in_is_brought_to_the_dtype_of_the_run(dtype):
-    made = build(tiny.config(dtype=dtype), labelled())
+    config = tiny.config(dtype=dtype).holding(data=labelled())
+    made = build(config)
     assert made.data.x_train.dtype == made.data.x_test.dtype == np.dtype(dtype)
-    session = open_session(tiny.config(dtype=dtype), data=labelled())
+    session = open_session(config)
     *_, (_, last) = advance(session, first_state(session))
     assert {leaf.dtype for leaf in tree.leaves(last.main.weights)} == {np.dtype(dtype)}
 
@@ -234,14 +254,16 @@ def test_labels_that_are_no_whole_numbers_and_targets_without_columns_are_refuse
 )
 def test_auto_takes_the_fewest_bytes_that_the_settings_allow_and_is_that_topology_in_everything(changes, name):
     config = tiny.config(inputs=8, outputs=8, bias=False, topology="auto", **changes)
-    made, plain = build(config), build(dataclasses.replace(config, topology=name))
-    assert made.master == plain.master == (name == "server") and made.seen == plain.seen
-    assert sum(f"topology {name}:" in note for note in made.notes) == (config.quant == "none")
-    worker = build(config, rank=1).task.weights["layer1"].W
+    made, plain = build(config), build(config.replace(topology=name))
+    assert made.master == plain.master == (name == "server") and made.meeting is plain.meeting
+    assert made.meeting is (MASTER if name == "server" else EVERYONE)
+    assert made.method.adds == plain.method.adds == (name == "allreduce")
+    assert sum(f"topology {name}:" in note for note in made.notes) == (config.quant.name == "none")
+    worker = build(config, process=1).task.weights["layer1"].W
     assert (0 in worker.strides) == made.master  # a worker under a master holds no matrix
 
 
 def test_a_run_that_quantizes_in_place_has_no_rank_bound_and_says_what_it_loses():
-    made = parts(quant="int4", topology="allgather")
-    assert made.rank_bounds == {} and any("without a master" in note for note in made.notes)
-    assert parts(quant="int4").rank_bounds == {"layer1": 4}
+    made = built(quant="int4", topology="allgather")
+    assert made.method.facts.bound == {} and any("without a master" in note for note in made.notes)
+    assert built(quant="int4").method.facts.bound == {"layer1": 4}

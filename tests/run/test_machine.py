@@ -51,9 +51,9 @@ def test_a_process_has_at_least_one_core():
 
 
 def test_the_fingerprint_is_the_same_twice_and_survives_json():
-    now = fingerprint(3, "MPIRank")
-    assert json.loads(json.dumps(now)) == fingerprint(3, "MPIRank")
-    assert (now["numpy"], now["ranks"], now["blas_threads"]) == (np.__version__, 3, 1)
+    now = fingerprint(3, "MPIProcess")
+    assert json.loads(json.dumps(now)) == fingerprint(3, "MPIProcess")
+    assert (now["numpy"], now["processes"], now["blas_threads"]) == (np.__version__, 3, 1)
 
 
 @given(st.sets(st.sampled_from(sorted(fingerprint(1, "Solo")))))

@@ -1,32 +1,19 @@
-"""Settings: what is accepted survives every way of writing it down, what is not is refused by name."""
+"""Settings: what is accepted survives every way of writing it down, what does not fit is refused by name."""
 
+import copy
 import dataclasses
 import json
-import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import configs
+from tiny import KNOBS, PARTS, chosen, configs
 
 from minilte.core.errors import BadInput
-from minilte.settings.config import Config
-from minilte.settings.knob import BOUNDS, flag_name, item_type
-
-KNOBS = {knob.name: knob for knob in dataclasses.fields(Config)}
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=2),
-    max_leaves=5,
-)
-
-
-def kind_of(name):
-    return item_type(KNOBS[name].type)[0]
-
-
-def having(bound):
-    return [name for name, knob in KNOBS.items() if bound in knob.metadata]
+from minilte.settings.config import Config, all_settings, nearest
+from minilte.settings.knob import flag_name
+from minilte.settings.part import knobs
+from minilte.settings.places import PLACES
 
 
 def refused(**values):
@@ -39,78 +26,106 @@ def refused(**values):
 
 @given(configs())
 def test_any_settings_written_as_json_are_read_as_the_same(config):
-    assert Config(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    assert Config(**json.loads(json.dumps(config.flat()))) == config
 
 
 @given(configs())
 def test_settings_that_were_accepted_are_accepted_again(config):
-    assert dataclasses.replace(config) == config
+    assert config.replace() == config
 
 
-@given(st.sampled_from(list(KNOBS)), JSON)
-def test_any_value_at_all_is_taken_in_the_type_of_its_field_or_refused_by_its_name(name, value):
-    try:
-        got = getattr(Config(**{name: value}), name)
-    except BadInput as error:
-        # a good value can still fail to fit the default of another field
-        names = (flag_name(name), "batch", "alpha", "nesterov", "head-ranks")
-        assert str(error).startswith(tuple(f"{name}: " for name in names))
-        assert "\n" not in str(error)
-    else:
-        assert all(type(one) is kind_of(name) for one in (got if isinstance(got, tuple) else [got]))
+@given(configs())
+def test_what_is_not_as_usual_says_it_all(config):
+    own = config.own()
+    assert Config(**own) == config
+    for name in own:  # and no more than that
+        rest = {key: value for key, value in own.items() if key != name}
+        try:
+            assert Config(**rest) != config
+        except BadInput:  # without a choice, what belongs to it is refused
+            continue
 
 
-@pytest.mark.parametrize("name", KNOBS)
-def test_the_default_has_the_type_of_its_field(name):
-    default = getattr(Config(), name)
-    assert all(type(one) is kind_of(name) for one in (default if isinstance(default, tuple) else [default]))
+@given(configs())
+def test_it_reads_as_it_was_made(config):
+    assert eval(repr(config)) == config
+    assert copy.copy(config) == copy.deepcopy(config) == config
 
 
-@pytest.mark.parametrize("name", [name for name in KNOBS if kind_of(name) is int])
-@pytest.mark.parametrize("value", [True, 8.0, 2.5, "8", None, math.nan, [8, True], {}], ids=repr)
-def test_only_a_whole_number_is_a_whole_number(name, value):
-    assert refused(**{name: value}).startswith(f"{flag_name(name)}: expected a whole number, got ")
+@given(configs())
+def test_a_setting_is_read_by_its_flat_name_and_from_its_part(config):
+    flat = config.flat()
+    for place, part in config.parts.items():
+        assert getattr(config, place) is part
+        for name in knobs(part):
+            assert getattr(config, name) == getattr(part, name) == flat[name]
+        if spec := PLACES[place].flag:
+            assert flat[spec] == part.name
 
 
-@pytest.mark.parametrize("name", [name for name in KNOBS if KNOBS[name].type is float])
+def test_what_is_no_setting_of_the_run_is_no_attribute():
+    for name in ("merge_every", "rank", "wire", "stesp"):
+        with pytest.raises(
+            AttributeError, match=f"no setting '{name}' in a run of these parts: data, network, method"
+        ):
+            getattr(Config(method="full"), name)
+    assert not hasattr(Config(), "momentum") and Config(optimizer="sgd").momentum == 0.0
+
+
+def test_the_defaults_are_the_defaults_of_the_parts():
+    config = Config()
+    assert (config.method.name, config.data.name, config.heads, config.rank) == ("lte", "fashion-mini", 8, 32)
+    assert config.own() == {} and repr(config) == "Config()"
+    for _, (cls, knob) in KNOBS.items():
+        assert getattr(Config(**chosen(cls)), knob.name) == knob.default
+
+
 @pytest.mark.parametrize(
-    "value", [True, "8", None, math.nan, math.inf, -math.inf, 10**400, [0.5]], ids=lambda value: str(value)[:5]
+    ("name", "meant"),
+    [
+        ("stesp", "steps"),
+        ("hedas", "heads"),
+        ("merge_evry", "merge_every"),
+        ("qourum", "quorum"),
+        ("optimiser", "optimizer"),
+    ],
 )
-def test_only_a_finite_number_is_a_number(name, value):
-    assert refused(**{name: value}).startswith(f"{flag_name(name)}: expected a number, got ")
+def test_a_name_that_is_nearly_a_setting_is_answered_with_it(name, meant):
+    assert refused(**{name: 3}) == f"unknown setting {name!r}, did you mean {meant}?"
 
 
-@pytest.mark.parametrize("name", [name for name in KNOBS if kind_of(name) is bool])
-@pytest.mark.parametrize("value", [1, 0, "true", None], ids=repr)
-def test_only_true_and_false_are_a_choice_of_two(name, value):
-    assert refused(**{name: value}).startswith(f"{flag_name(name)}: expected true or false, got ")
+def test_a_name_that_is_like_no_setting_is_refused_as_it_is():
+    assert refused(zzz=3) == "unknown setting 'zzz'"
+    assert refused(**{"a\nb": 3}) == "unknown setting 'a\\nb'"
+    assert refused(path="x").startswith("unknown setting 'path'")  # a hidden one
 
 
-@pytest.mark.parametrize("name", [name for name in KNOBS if kind_of(name) is str])
-@pytest.mark.parametrize("value", [1, True, None, b"mlp", ["mlp", 1]], ids=repr)
-def test_only_text_is_text(name, value):
-    assert refused(**{name: value}).startswith(f"{flag_name(name)}: expected text, got ")
+@pytest.mark.parametrize("place", [place for place, spec in PLACES.items() if spec.flag])
+@pytest.mark.parametrize("value", ["", "zzz", 3, None, True, ["mlp"], {}], ids=repr)
+def test_a_word_that_chooses_nothing_is_refused_with_all_that_do(place, value):
+    spec = PLACES[place]
+    if spec.other and value == "zzz":
+        assert Config(**{spec.flag: value}).parts[place].path == "zzz"
+        return
+    names = ", ".join(name for name in spec.names if name != spec.other)
+    words, _, meant = refused(**{spec.flag: value}).partition(", did you mean ")
+    assert words == f"{flag_name(spec.flag)}: expected one of {names}, got {value!r}"
+    assert meant.rstrip("?") in ("", *spec.names)
 
 
-@pytest.mark.parametrize("name", having("choices"))
-def test_a_word_that_is_no_choice_is_refused_with_all_that_are(name):
-    assert refused(**{name: "zzz"}) == (
-        f"{flag_name(name)}: expected one of {', '.join(KNOBS[name].metadata['choices'])}, got 'zzz'"
+def test_a_choice_that_is_nearly_a_name_is_answered_with_it():
+    assert refused(quant="int3") == "quant: expected one of none, int8, int4, nf4, got 'int3', did you mean int8?"
+    assert refused(method="lta").endswith("got 'lta', did you mean lte?")
+    assert (
+        refused(topology="ring")
+        == "topology: expected one of default, auto, allgather, allreduce, server, got 'ring'"
     )
 
 
-@pytest.mark.parametrize(("name", "bound"), [(name, bound) for bound in BOUNDS for name in having(bound)])
-def test_every_bound_holds_to_the_last_number(name, bound):
-    kind, limit = kind_of(name), KNOBS[name].metadata[bound]
-    away = math.inf if bound in ("most", "below") else -math.inf
-    beyond = limit + (1 if away > 0 else -1) if kind is int else math.nextafter(limit, away)
-    outside = limit if bound in ("above", "below") else beyond
-    assert refused(**{name: kind(outside)}).startswith(f"{flag_name(name)}: expected ")
-
-
-@pytest.mark.parametrize("name", [name for name in KNOBS if kind_of(name) is int])
-def test_no_whole_number_is_so_large_that_arithmetic_with_it_fails(name):
-    assert refused(**{name: 10**400}).startswith(f"{flag_name(name)}: ")
+def test_a_path_is_data_and_comes_back_as_it_was(tmp_path):
+    config = Config(data=tmp_path / "mine.npz")  # a Path is as good as text
+    assert config.data.path == config.flat()["data"] == str(tmp_path / "mine.npz")
+    assert Config(**config.flat()) == config and config.own() == {"data": str(tmp_path / "mine.npz")}
 
 
 @pytest.mark.parametrize(
@@ -122,8 +137,19 @@ def test_no_whole_number_is_so_large_that_arithmetic_with_it_fails(name):
         (dict(alpha=4e6, rank=2, scaling="sqrt-rank"), "alpha: expected alpha / sqrt-rank of at most 1e+06"),
         (dict(alpha=4e6, heads=2, head_ranks=(8, 2)), "got 2e+06"),
         (dict(batch=7), "batch: expected at least one sample for each of 8 heads, got 7"),
-        (dict(nesterov=True, momentum=0.9), "nesterov: expected --optimizer sgd"),
-        (dict(nesterov=True, optimizer="sgd"), "nesterov: expected --optimizer sgd and a --momentum above 0"),
+        (dict(nesterov=True, momentum=0.9), "belongs to --optimizer sgd"),
+        (dict(nesterov=True, optimizer="sgd"), "nesterov: expected a --momentum above 0"),
+        (dict(quant="int4", quant_block=48), "quant-block: expected a power of two, got 48"),
+        (dict(heads=2, shares=(0.5, 0.4)), "shares: expected 2 shares of at least 0 that sum to 1, got 0.5, 0.4"),
+        (dict(heads=2, shares=(1.0,)), "shares: expected 2 shares"),
+        (dict(heads=2, method="fedit", head_ranks=(1, 2)), "head-ranks: "),
+        (dict(topology="server", grace=1.0), "grace: expected a --quorum, without which all are waited for"),
+        (
+            dict(topology="server", bad_heads="skip", quorum=9),
+            "quorum: expected at most the 8 heads there are, got 9",
+        ),
+        (dict(topology="server", bad_heads="skip", quorum=2, versus="full"), "versus: "),
+        (dict(data={"lr": 1}), "data: expected one of fashion-mini, fashion-mnist, least-squares, got {'lr': 1}"),
     ],
     ids=str,
 )
@@ -135,59 +161,65 @@ def test_heads_on_the_same_data_may_be_more_than_samples():
     assert Config(batch=7, head_data="same").batch == 7
 
 
-def test_one_value_stands_for_a_list_of_one():
-    assert Config(widths=5).widths == (5,) and Config(adapt="layer1").adapt == ("layer1",)
-
-
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().lr = 2
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().optimizer.lr = 2
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6))
-def test_evaluations_and_checkpoints_are_at_least_a_step_apart(steps, every):
-    config = Config(steps=steps, eval_every=every, save_every=every)
-    assert config.eval_steps == (every or max(1, steps // 20))
-    assert config.save_steps == (every or max(1, steps // 10))
+# ---------------------------------------------------------------- other settings of the same run
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        (dict(quant="int3"), "quant: expected one of none, int8, int4, nf4, got 'int3'"),
-        (dict(method="full", stack=4), "stack: full sums gradients"),
-        (dict(method="lora", bad_heads="skip"), "bad-heads: lora sums gradients"),
-        (dict(quant_block=32), "quant-block: expected a --quant"),
-        (dict(quant_rounding="stochastic"), "quant-rounding: expected a --quant"),
-        (dict(wire="float16", bad_heads="clip"), "wire: expected full or bfloat16 with --bad-heads"),
-        (dict(quant="int4", quant_block=48), "quant-block: expected a power of two, got 48"),
-        (dict(topology="ring"), "topology: expected one of default, auto"),
-        (dict(topology="server", method="full"), "topology: full sums gradients and merges no factors"),
-        (dict(quant="nf4", method="mhlora"), "quant: mhlora sums gradients"),
-        (dict(topology="allreduce", wire="float16"), "allreduce sends dense changes, which needs wire full"),
-        (dict(topology="allreduce", quant="nf4"), "allreduce sends dense changes, which needs quant none"),
-        (dict(topology="allreduce", merge_rule="telescope"), "needs merge-rule mean, got telescope"),
-        (dict(heads=2, shares=(0.5, 0.4)), "shares: expected 2 shares of at least 0 that sum to 1, got 0.5, 0.4"),
-        (dict(heads=2, shares=(1.0,)), "shares: expected 2 shares"),
-        (dict(quant="nf4", correction="absorbed"), "correction: expected factors with --quant"),
-        (dict(quant="nf4", merge_rule="telescope"), "merge-rule: expected mean with --quant"),
-        (dict(correction="absorbed", reset="b"), "correction: expected factors with a reset"),
-        (dict(merge_rule="telescope", reset="b"), "merge-rule: expected mean with --reset b"),
-    ],
-    ids=str,
-)
-def test_what_does_not_fit_together_is_named(settings, words):
-    assert words in refused(**settings)
+@given(configs(), st.sampled_from([cls for cls in PARTS.values() if PLACES[cls.place].flag]))
+def test_a_choice_is_replaced_with_what_belongs_to_it_and_the_rest_stays(config, cls):
+    try:
+        made = config.replace(**chosen(cls))
+    except BadInput:
+        return  # they do not fit
+    before, after = config.flat(), made.flat()
+    assert after[PLACES[cls.place].flag] == chosen(cls)[PLACES[cls.place].flag]
+    known = knobs(type(made.parts[cls.place])) | {name: None for part in made.parts.values() for name in knobs(part)}
+    assert after.keys() == known.keys() | {
+        spec.flag for place, spec in PLACES.items() if spec.flag and place in made.parts
+    }
+    for name in before.keys() & after.keys() - {PLACES[cls.place].flag}:
+        assert after[name] == before[name]
 
 
 def test_a_baseline_merges_nothing():
-    config = Config(quant="nf4", wire="float16", stack=2, shares=(1 / 8,) * 8, versus="full")
-    plain = config.without_merging("full")
-    assert (plain.method, plain.versus, plain.quant, plain.topology, plain.shares) == (
-        "full",
-        "none",
-        "none",
-        "default",
-        (),
+    config = Config(
+        quant="nf4", wire="bfloat16", local_steps="stacked", shares=(1 / 8,) * 8, versus="full", batch=64, seed=3
     )
-    assert plain.seed == config.seed and plain.batch == config.batch
+    plain = config.replace(method="full", versus="none")
+    assert plain == Config(method="full", batch=64, seed=3)
+    assert plain.parts.keys().isdisjoint({"quant", "wire", "rule", "local_steps", "adapters", "guard"})
+
+
+def test_what_is_asked_for_must_fit_what_stays():
+    config = Config(method="full")
+    with pytest.raises(BadInput, match="^rank: belongs to --method "):
+        config.replace(rank=3)
+    with pytest.raises(BadInput, match="^unknown setting 'stesp', did you mean steps?"):
+        config.replace(stesp=3)
+    with pytest.raises(BadInput, match="^steps: expected a whole number"):
+        config.replace(steps=2.5)
+
+
+def test_two_runs_are_the_same_where_all_their_settings_are():
+    assert Config(method="lte", rank=32) == Config() != Config(rank=31)
+    assert Config(topology="server") != Config(topology="allgather")
+
+
+# ---------------------------------------------------------------- names
+
+
+def test_all_settings_are_the_choices_and_the_knobs():
+    choices = {spec.flag for spec in PLACES.values() if spec.flag}
+    assert set(all_settings()) == choices | {knob.name for _, knob in KNOBS.values()}
+    assert len(set(all_settings())) == len(all_settings())
+
+
+def test_a_near_name_is_offered_and_a_far_one_is_not():
+    assert nearest("hedas", all_settings()) == ", did you mean heads?" and nearest("zzz", all_settings()) == ""
+    assert nearest(3, all_settings()) == ""

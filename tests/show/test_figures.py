@@ -1,7 +1,6 @@
 """Figures for a page: text is text, colours are the page's, and any curve can be drawn."""
 
 import re
-import warnings
 import xml.etree.ElementTree as xml
 
 import numpy as np
@@ -9,20 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minilte.run.observe import Record
 from minilte.show import figures
 from minilte.show.figures import Axes, Line
-from minilte.show import plots
-from minilte.run.session import Record
 
 START = Record(0, 0, 0.0, [], 2.0, 2.5, 0.1)
 RECORDS = [START, Record(2, 16, 0.1, [1.5, None]), Record(4, 32, 0.2, [1.0, 1.2], 1.1, 1.6, 0.5)]
-
-
-@pytest.fixture(autouse=True)
-def no_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 def words(svg):
@@ -45,14 +36,6 @@ def test_figures_of_other_names_share_nothing_and_the_same_one_is_the_same():
     one, other = (set(re.findall(r'id="([^"]*)"', figures.losses(name, RECORDS, 8))) for name in ("a", "b"))
     assert one and not one & other
     assert figures.losses("a", RECORDS, 8) == figures.losses("a", RECORDS, 8)
-
-
-def test_drawing_for_a_page_leaves_the_settings_of_others_alone():
-    import matplotlib
-
-    before = dict(matplotlib.rcParams)
-    figures.accuracy("a", RECORDS, 8)
-    assert dict(matplotlib.rcParams) == before
 
 
 @pytest.mark.parametrize("records", [RECORDS, [START], RECORDS[:2]], ids=["all", "start", "one-evaluation"])
@@ -123,8 +106,3 @@ def test_a_singular_value_is_drawn_from_where_it_is_known():
     svg = figures.spectrum_over_time("a", records, "layer1")
     first, second = re.findall(r'<path d="([^"]*)" clip-path', svg)[:2]
     assert (first.count("L"), second.count("L")) == (2, 1) and {"1", "2"} <= set(words(svg))
-
-
-def test_tones_become_variables_of_the_page():
-    svg = plots.inline("a", lambda axes: axes.plot([1, 2], color=plots.tone(11)))
-    assert "stroke: var(--tone-11)" in svg

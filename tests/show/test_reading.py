@@ -9,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.core.errors import BadInput
+from minilte.show import drawing, reading
 from minilte.show import page as report
-from minilte.show import reading
-from minilte.job import job
-from minilte.show import plots
 
 ODD = [None, True, -1, "x", [None], {"x": None}, 10**400]
 
@@ -21,9 +19,7 @@ ODD = [None, True, -1, "x", [None], {"x": None}, 10**400]
 def run(tmp_path_factory):
     """A finished run."""
     path = tmp_path_factory.mktemp("run") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(job, "pictures", lambda *_: None)
-        tiny.go_on(tiny.begin(path, measure=True))
+    tiny.go_on(tiny.begin(path, measure=True))
     return path
 
 
@@ -53,7 +49,7 @@ def changed(value, path, new):
 
 
 def test_any_other_value_in_a_summary_or_a_record_is_told_or_one_line(run, monkeypatch):
-    monkeypatch.setattr(plots, "inline", lambda name, paint: "<svg ></svg>")
+    monkeypatch.setattr(drawing, "inline", lambda name, paint: "<svg ></svg>")
     summary = tiny.the_summary(run)
     log = (run / "metrics.jsonl").read_text().splitlines()
     record = json.loads(log[-1])

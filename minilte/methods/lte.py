@@ -1,0 +1,153 @@
+"""LoRA-the-Explorer as a choice of settings; the method itself is `minilte.core.lte`."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from minilte.core import tree
+from minilte.core.errors import BadInput
+from minilte.core.head import replica_of
+from minilte.core.layers import change
+from minilte.core.lora import Plan
+from minilte.core.lte import lte
+from minilte.core.method import Method
+from minilte.core.types import Adapter, Adapters, Head, Main, Sent, Task
+from minilte.methods.adapters import largest_ranks
+from minilte.methods.facts import Facts
+from minilte.methods.summed import summed
+from minilte.settings.knob import MOST, knob
+from minilte.settings.part import part
+
+
+@part(
+    "method",
+    "lte",
+    brings=("adapters", "rule", "wire", "guard", "quant", "local_steps"),
+)
+class LTE:
+    """LoRA-the-Explorer (Huh et al. 2024): many heads with adapters of their own, merged every T steps."""
+
+    merge_every: int = knob(10, "T, local steps between merges", least=1, most=MOST)
+    reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
+    reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
+    loss_reduction: str = knob(
+        "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=("shard", "batch")
+    )
+    shares: tuple[float, ...] = knob((), "w_n of each head in a merge, as 0.5,0.25,0.25; default the same", least=0.0)
+
+    @property
+    def gives(self):
+        return {"sums", "factors", "served W"} | ({"no reset"} if self.reset == "none" else set())
+
+    def check_with(self, config):
+        if self.shares:
+            shares(config.heads, self.shares)
+
+    def build(self, task: Task, config) -> Method:
+        """The method of these settings, with the facts that others ask for."""
+        plan, w = config.adapters.plan(task.weights, config.heads, config.seed), shares(config.heads, self.shares)
+        rule = config.rule.build()
+        method = lte(
+            task,
+            plan,
+            self.merge_every,
+            self.reset,
+            self.reset_optimizer,
+            self.loss_reduction,
+            config.replicas,
+            w,
+            rule,
+        )
+        bounded = self.reset == "none" and rule.bounded
+        method = method._replace(facts=facts(task, plan, w, config, bounded))
+        factor = task.shards if self.loss_reduction == "batch" else [1.0] * config.heads
+        method = config.local_steps.wrap(method, task, plan, factor)
+        return summed(method, task, plan, w) if config.topology.sums else method
+
+
+def shares(heads: int, w: Sequence[float] = ()) -> list[float]:
+    """The heads' shares w_n: 1/N each, or N from 0 up that sum to 1, so that a merge is a mean (L13); else BadInput.
+
+    >>> shares(2), shares(2, [0.75, 0.25])
+    ([0.5, 0.5], [0.75, 0.25])
+    """
+    w = [float(w_n) for w_n in w] or [1 / heads] * heads
+    if len(w) != heads or not min(w) >= 0 or not abs(sum(w) - 1) <= 1e-9:
+        raise BadInput(
+            f"shares: expected {heads} shares of at least 0 that sum to 1, got {', '.join(map(str, w)):.60}"
+        )
+    return w
+
+
+def facts(task: Task, plan: Plan, w: Sequence[float], config, bounded: bool) -> Facts:
+    """What others may ask of LTE."""
+    keep = config.reset == "none"
+
+    def held(main: Main, head: Head, all_heads: bool):
+        then = () if main.then is None else main.then if all_heads else main.then[head.index]
+        trained = head.now, head.replica
+        return {
+            "weights": main.weights,
+            "adapters": trained,
+            "merged_factors": then,
+            "rule": main.rule if all_heads else None,
+            "gradients": trained,
+            "optimizer": head.opt,
+        }
+
+    def resized(main: Main, heads: int):
+        if not keep:
+            return main
+        joined = (tree.blank(plan.shape(n)) for n in range(len(main.then), heads))
+        return main._replace(then=(*main.then[:heads], *joined))
+
+    def V(main, n):
+        return None if main.then is None else main.then[n]
+
+    def still(main, n, said):
+        return Sent(
+            unmoved(said.factors, V(main, n)), replica_of(main.weights, said.factors) if said.replicas else {}
+        )
+
+    def distance(main, n, said):
+        sound = all(np.isfinite(leaf).all() for leaf in tree.leaves(said.replicas))
+        return moved(said.factors, V(main, n), plan.scales[n]) if sound else math.inf
+
+    def recover(main, head, part, step):
+        """A bad head goes on from what was merged of it (its V), or from fresh factors where that was nothing at all."""
+        now = V(main, head.index) or (head.now if part > 0 else {})
+        if not any(pair.A.any() for pair in now.values()):
+            now = plan.draw(head.index, step)
+        return head._replace(now=now, opt=task.optimizer.init((now, head.replica)))
+
+    return Facts(
+        bound=largest_ranks(plan.ranks, task.weights) if bounded else {},
+        held=held,
+        factors=lambda main: main.then,
+        one_lora=(lambda main: (main.then, plan.scales, w)) if bounded else None,
+        resized=resized,
+        still=still,
+        distance=distance,
+        recover=recover,
+    )
+
+
+def unmoved(now: Adapters, then: Adapters | None) -> Adapters:
+    """The factors at the last merge; where V = 0, those with B = 0."""
+    if then is not None:
+        return then
+    finite = {name: np.where(np.isfinite(pair.A), pair.A, 0) for name, pair in now.items()}
+    return {name: Adapter(finite[name], np.zeros_like(pair.B)) for name, pair in now.items()}
+
+
+def moved(now: Adapters, then: Adapters | None, scales: dict[str, float]) -> float:
+    """How far a head moved since the last merge: |s (B A - V)|_F over all layers, from the factors alone.
+
+    |B A|^2 = sum of (B^T B) * (A A^T), two r x r matrices. Infinite where a factor is not finite, or too large to square.
+    """
+    total = 0.0
+    for name, pair in now.items():
+        A, B = pair if then is None else change(pair, then[name])
+        total += scales[name] ** 2 * float(np.sum((B.T @ B).astype(np.float64) * (A @ A.T)))
+    return math.sqrt(max(0.0, total)) if math.isfinite(total) else math.inf

@@ -1,0 +1,97 @@
+"""LTE by sums of dense changes: what an all-reduce of matrices would send in the place of factors."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minilte.core import tree
+from minilte.core.head import overlay
+from minilte.core.layers import change
+from minilte.core.lora import Plan, product
+from minilte.core.method import Method
+from minilte.core.types import Adapter, Adapters, Array, Head, Main, Task
+from minilte.methods.facts import Facts, known
+
+
+class Summed(NamedTuple):
+    """A head of whose factors nobody hears: it keeps its V_n itself."""
+
+    head: Head
+    then: Adapters | None
+
+    @property
+    def index(self) -> int:
+        """n."""
+        return self.head.index
+
+    @property
+    def loss(self) -> float:
+        """Its mean training loss over the last round."""
+        return self.head.loss
+
+
+def summed(method: Method, task: Task, plan: Plan, w: Sequence[float]) -> Method:
+    """LTE whose heads say w_n s_n (B_n A_n - V_n) as matrices, which are added to W: O(mn) numbers a head, as dense
+    data parallel training sends. The same weights up to rounding."""
+
+    def around(main: Main, heads: Sequence[Summed]):
+        return main._replace(
+            then={worker.index: worker.then for worker in heads} if heads[0].then is not None else None
+        )
+
+    def enter(n):
+        then = method.begin().then
+        return Summed(method.enter(n), None if then is None else then[n])
+
+    def local(main, worker, start, stop):
+        return worker._replace(head=method.local(around(main, [worker]), worker.head, start, stop))
+
+    def together(main, heads, start, stop, each):
+        done = method.together(around(main, heads), [worker.head for worker in heads], start, stop, each)
+        return [worker._replace(head=head) for worker, head in zip(heads, done, strict=True)]
+
+    def tell(worker):
+        n = worker.head.index
+        moved = {
+            name: pair if worker.then is None else change(pair, worker.then[name])
+            for name, pair in worker.head.now.items()
+        }
+        return {
+            "deltas": {name: dense(pair, w[n] * plan.scales[n][name]) for name, pair in moved.items()},
+            "replicas": tree.map(lambda leaf: w[n] * leaf, worker.head.replica),
+        }
+
+    def like(n, main, step):
+        weights = {name: tree.blank(task.weights[name].W) for name in plan.ranks[0]}
+        return {"deltas": weights, "replicas": method.like(n, main, step).replicas}
+
+    def merge(main, said, step, each):
+        weights = overlay(main.weights, said["replicas"])
+        moved = {name: weights[name]._replace(W=weights[name].W + D) for name, D in said["deltas"].items()}
+        return main._replace(weights=weights | moved)
+
+    def hear(main, worker, step):
+        return Summed(method.hear(main, worker.head, step), None if worker.then is None else worker.head.now)
+
+    facts = known(method)
+
+    def held(main, worker, all_heads):
+        return facts.held(main, worker.head, True) | {"merged_factors": worker.then}
+
+    return method._replace(
+        begin=lambda: method.begin()._replace(then=None),
+        enter=enter,
+        local=local,
+        together=together if method.together else None,
+        tell=tell,
+        like=like,
+        merge=merge,
+        hear=hear,
+        view=lambda told, before, said: method.view(told, before, None),
+        adds=True,
+        facts=Facts(bound=method.facts.bound, held=held, resized=lambda main, heads: main),
+    )
+
+
+def dense(pair: Adapter, scale: float) -> Array:
+    """scale B A as a matrix, the scale folded into B."""
+    return product(pair._replace(B=scale * pair.B))

@@ -1,0 +1,25 @@
+"""Stochastic gradient descent: the formula is `core.optim.sgd`."""
+
+from minilte.core.errors import BadInput
+from minilte.core.optim import Optimizer, sgd
+from minilte.settings.knob import knob
+from minilte.settings.part import part
+
+
+@part("optimizer", "sgd")
+class SGD:
+    """SGD, with momentum where it is asked for (Sutskever et al. 2013)."""
+
+    lr: float = knob(1e-3, "largest learning rate", above=0.0)
+    momentum: float = knob(0.0, "part of the buffer that is kept", least=0.0, below=1.0)
+    nesterov: bool = knob(False, "Nesterov's form of the momentum")
+    weight_decay: float = knob(0.0, "coupled for sgd, decoupled for adamw", least=0.0)
+    clip: float = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
+
+    def check(self):
+        if self.nesterov and not self.momentum:
+            raise BadInput("nesterov: expected a --momentum above 0")
+
+    def build(self) -> Optimizer:
+        """The optimizer of these settings."""
+        return sgd(self.momentum, self.nesterov, self.weight_decay)
