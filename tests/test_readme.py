@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minilte as ml
-from minilte.comm.mpi import job
+from minilte.comm.launch import job
 from minilte.commands import cost, experiments, export, report, train, verify
 from minilte.core import tree
 from minilte.data.sources import load

@@ -12,8 +12,8 @@ from pathlib import Path
 from minilte.around.quantized import quantized
 from minilte.bench.step import Size, samples
 from minilte.comm.communicator import Communicator
+from minilte.comm.launch import job
 from minilte.comm.meetings import MASTER
-from minilte.comm.mpi import job
 from minilte.core import lora, networks
 from minilte.core.lte import lte
 from minilte.core.method import rounds

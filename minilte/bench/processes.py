@@ -9,7 +9,7 @@ import time
 
 from minilte.bench.step import Size, rounds
 from minilte.bench.timing import Spread, spread
-from minilte.comm.mpi import job
+from minilte.comm.launch import job
 
 ROUNDS = 6
 

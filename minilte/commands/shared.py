@@ -38,7 +38,7 @@ def run(body: Callable, argv: Sequence[str], transport=None) -> int:
     try:
         code = body(argv, transport)
     except BaseException as error:  # SystemExit too: a process that leaves early would hang the others for ever
-        agreed = transport.size == 1 or getattr(error, "agreed", False)
+        agreed = transport.size == 1 or (isinstance(error, MinilteError) and error.agreed)
         speaks = transport.process == 0 if agreed else transport.may_speak()
         code = complain(error, argv, transport.process) if speaks else exit_code(error)
         if not agreed:
@@ -49,11 +49,11 @@ def run(body: Callable, argv: Sequence[str], transport=None) -> int:
 
 def connect():
     """The transport of this process: its MPI job, or itself alone."""
-    from minilte.comm import mpi
+    from minilte.comm import launch, mpi
     from minilte.comm.solo import Solo
 
     transport = mpi.connect()
-    if transport is None and mpi.launched():
+    if transport is None and launch.launched():
         say("note: no MPI library found: all heads run in this process")
     return transport if transport and transport.size > 1 else Solo()
 

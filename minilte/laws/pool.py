@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from minilte.comm.mpi import job
+from minilte.comm.launch import job
 from minilte.core import tree
 from minilte.core.errors import ProcessLost
 from minilte.laws.law import EXACT, Law

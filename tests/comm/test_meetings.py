@@ -12,8 +12,8 @@ from minilte.around.wired import wired
 from minilte.comm import threads
 from minilte.comm.buffers import cat, kinds
 from minilte.comm.communicator import Communicator
+from minilte.comm.launch import job
 from minilte.comm.meetings import EVERYONE, MASTER
-from minilte.comm.mpi import job
 from minilte.comm.wire import WIRES
 from minilte.core import tree
 from minilte.core.errors import Diverged

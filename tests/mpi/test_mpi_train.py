@@ -273,7 +273,7 @@ def test_a_process_that_is_a_merge_ahead_is_found_at_once():
 
 
 def test_a_job_whose_processes_do_not_all_come_ends(tmp_path):
-    late = "from minilte.comm import mpi; mpi.startup_limit.__wrapped__.__defaults__ = (1.0,)\n" + PLAIN
+    late = "from minilte.comm import launch; launch.startup_limit.__wrapped__.__defaults__ = (1.0,)\n" + PLAIN
     other = ["sh", "-c", "exec sleep 8"]
     launch = [BIN / "mpirun", "-n", "1", sys.executable, "-c", late, *tiny.flags(), ":", "-n", "1", *other]
     begun = time.monotonic()
