@@ -1,4 +1,4 @@
-"""A method on a process that takes no steps for a merge that is over already."""
+"""A method on a late process, which takes no steps for a merge that is over already."""
 
 from collections.abc import Callable
 

@@ -1,13 +1,13 @@
-"""Heads that are not sound: one that has gone astray must not take the others with it.
+"""Bad heads: a head that diverges must not take the others with it.
 
-A head is bad at a merge when what it says is not finite, or when it moved more than `FACTOR` times as far as the
-median of those that are.
+A head is bad at a merge when what it sends is not finite, or when it moved more than `FACTOR` times as far as the
+median of the finite heads.
 
     stop   a head that is not finite ends the run
     skip   a bad head counts as if it had not moved: nothing of its round is merged, the other shares are not renormalised
-    clip   a head that moved too far counts as far along its way as the limit; one that is not finite is skipped
+    clip   a head that moved too far counts as far along its way as the limit; a head that is not finite is skipped
 
-By law L1's second form the telescoping sum holds for those that took part: V changes only where something was merged.
+By law L1's second form the telescoping sum holds for the heads that took part: V changes only where something was merged.
 The head goes on from what was merged of it, with fresh optimizer state.
 """
 
@@ -25,7 +25,7 @@ from minilte.methods.facts import known
 from minilte.settings.part import part
 
 FACTOR = 3.0  # times the median
-HALVINGS = 40  # of the part of its way that a head is clipped to
+HALVINGS = 40  # of the interval that holds a clipped head's fraction
 
 
 class Guarded(NamedTuple):
@@ -40,7 +40,6 @@ class Stop:
     """A head that is not finite ends the run."""
 
     def wrap(self, method: Method, heads: int) -> Method:
-        """The method with this guard."""
         return stopping(method)
 
 
@@ -49,7 +48,6 @@ class Skip:
     """A bad head counts as if it had not moved."""
 
     def wrap(self, method: Method, heads: int) -> Method:
-        """The method with this guard."""
         return guarded(method, heads, clip=False)
 
 
@@ -58,13 +56,12 @@ class Clip:
     """A head that moved too far counts up to the limit."""
 
     def wrap(self, method: Method, heads: int) -> Method:
-        """The method with this guard."""
         return guarded(method, heads, clip=True)
 
 
 def stopping(method: Method) -> Method:
-    """The method; a head whose words are not finite raises Diverged at the merge."""
-    if method.adds:  # a single head is not heard
+    """The method; a head that sends what is not finite raises Diverged at the merge."""
+    if method.adds:  # nothing of a single head arrives
         return method
 
     def merge(main, said, step, each):
@@ -75,31 +72,31 @@ def stopping(method: Method) -> Method:
 
 
 def guarded(method: Method, heads: int, clip: bool) -> Method:
-    """The method without its bad heads. It must say how far a head moved, and what it says when it stands still."""
+    """The method without its bad heads. Its facts must have `still`, `distance` and `recover`."""
     facts = known(method)
-    if facts.still is None or facts.distance is None or facts.recover is None:
+    if None in (facts.still, facts.distance, facts.recover):
         raise BadInput(
-            "bad-heads: expected stop for a method that does not say how far a head moved (see methods.facts)"
+            "bad-heads: expected stop for a method without the facts still, distance and recover (see methods.facts)"
         )
 
-    def counted(main, n, said, part):
-        """What counts of a head: a part of its way from where it would be without moving."""
-        if part == 1:
+    def counted(main, n, said, fraction):
+        """What counts of a head: a fraction of its way from where it would be without moving."""
+        if fraction == 1:
             return said
         start = facts.still(main, n, said)
-        return start if part == 0 else along(start, said, part)
+        return start if fraction == 0 else along(start, said, fraction)
 
     def trusted(main, said, each):
         sizes = list(each(lambda n: facts.distance(main, n, said[n]), range(len(said))))
-        known = sorted(filter(math.isfinite, sizes)) or [0.0]
-        limit = FACTOR * known[(len(known) - 1) // 2] or math.inf  # where half of them stand still, none is far
+        sound = sorted(filter(math.isfinite, sizes)) or [0.0]
+        limit = FACTOR * sound[(len(sound) - 1) // 2] or math.inf  # where half of them stand still, none is far
         trust = np.ones(len(said))
         for n, size in enumerate(sizes):
             if not math.isfinite(size) or (size > limit and not clip):
                 trust[n] = 0.0
             elif size > limit:
                 start = facts.still(main, n, said[n])
-                trust[n] = part_within(limit, lambda part: facts.distance(main, n, along(start, said[n], part)))
+                trust[n] = fraction_within(limit, lambda f: facts.distance(main, n, along(start, said[n], f)))
         return trust
 
     def merge(state, said, step, each):
@@ -110,36 +107,34 @@ def guarded(method: Method, heads: int, clip: bool) -> Method:
         return Guarded(method.merge(state.main, counts, step, each), trust)
 
     def hear(shown, head, step):
-        if (part := shown.trust[head.index]) < 1:
-            head = facts.recover(shown.main, head, part, step)
+        if (fraction := shown.trust[head.index]) < 1:
+            head = facts.recover(shown.main, head, fraction, step)
         return method.hear(shown.main, head, step)
 
     def view(told, before, said):
-        trust = np.array(told["trust"])
-        rest = {kind: words for kind, words in told.items() if kind != "trust"}
+        rest = dict(told)
+        trust = np.array(rest.pop("trust"))
         if said is not None:
             said = {n: counted(before.main, n, words, trust[n]) for n, words in said.items()}
         return Guarded(method.view(rest, before.main, said), trust)
 
-    def together(shown, heads_here, start, stop, each):
-        return method.together(shown.main, heads_here, start, stop, each)
-
-    def inside(fact):
-        return fact and (lambda state, *rest: fact(state.main, *rest))
+    def inside(f):
+        """The same of the main state in a guarded one."""
+        return f and (lambda state, *rest: f(state.main, *rest))
 
     outer_facts = facts._replace(**{name: inside(f) for name, f in facts._asdict().items() if callable(f)})
     return method._replace(
         begin=lambda: Guarded(method.begin(), np.ones(heads)),
-        local=lambda shown, head, start, stop: method.local(shown.main, head, start, stop),
-        together=together if method.together else None,
+        local=inside(method.local),
+        together=inside(method.together),
         like=lambda n, shown, step: method.like(n, shown.main, step),
         merge=merge,
         hear=hear,
-        weights=lambda state: method.weights(state.main),
+        weights=inside(method.weights),
         show=lambda state, step: method.show(state.main, step) | {"trust": state.trust},
         frame=lambda: method.frame() | {"trust": np.ones(heads)},
         view=view,
-        lasting=(*method.lasting, "trust"),  # a head that comes late must know which merges left it out
+        lasting=(*method.lasting, "trust"),  # a late head must know which merges left it out
         facts=outer_facts._replace(
             resized=facts.resized and (lambda state, N: Guarded(facts.resized(state.main, N), np.ones(N))),
             trust=lambda state: state.trust,
@@ -160,13 +155,13 @@ def finite(numbers: Tree) -> bool:
     return all(np.isfinite(leaf).all() for leaf in tree.leaves(numbers))
 
 
-def along(start: Tree, end: Tree, part: float) -> Tree:
-    """A part of the way from one tree to another."""
-    return tree.map(lambda old, new: (old + part * (new - old)).astype(new.dtype), start, end)
+def along(start: Tree, end: Tree, fraction: float) -> Tree:
+    """A fraction of the way from one tree to another."""
+    return tree.map(lambda old, new: (old + fraction * (new - old)).astype(new.dtype), start, end)
 
 
-def part_within(limit: float, distance: Callable[[float], float]) -> float:
-    """The largest part of its way after which a head has not moved further than the limit."""
+def fraction_within(limit: float, distance: Callable[[float], float]) -> float:
+    """The largest fraction of its way after which a head has not moved further than the limit."""
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -1,9 +1,9 @@
-"""Workers that hold q(W), coded in 8 or 4 bits: under a master, or, at a loss, each for itself.
+"""Workers that hold q(W), coded in 8 or 4 bits: under a master, or, at a loss, without a master copy of W.
 
-Under a master process 0 keeps W in full precision and sends codes and scales down. "packed" decodes inside every
+Under a master process 0 keeps W in full precision and broadcasts codes and scales. "packed" decodes inside every
 product; "fake" once into floats. Without a master every process quantizes again after each merge, W <- q(q(W) + D):
-most of a small D is lost, since where it does not carry a number past the middle between two codes, nothing moves. Of
-a change of 1 % of W less than a fiftieth survives (section 4 of the paper keeps a master copy for that reason).
+most of a small D is lost, since a number moves only where D carries it past the middle between two codes. Of a
+change of 1 % of W less than a fiftieth survives (section 4 of the paper keeps a master copy for that reason).
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +29,6 @@ class Whole:
     coded = False
 
     def note(self, master: bool) -> str:
-        """Nothing to say."""
         return ""
 
 
@@ -56,7 +55,6 @@ def coded_part(code: str, words: str) -> type:
         def wrap(
             self, method: Method, weights: Weights, adapted: Sequence[str], master: bool, seed: int, dtype: str
         ) -> Method:
-            """The method of workers that hold codes."""
             kind = Quantizer(code, self.quant_scale, self.quant_block, self.quant_rounding)
             draw = rounding(weights, seed, dtype)
             if not master:
@@ -64,7 +62,6 @@ def coded_part(code: str, words: str) -> type:
             return quantized(method, weights, adapted, kind, self.quant_mode == "packed", draw)
 
         def note(self, master: bool) -> str:
-            """What the user should hear once."""
             return "" if master else IN_PLACE
 
     Coded.__doc__ = words
@@ -90,25 +87,19 @@ def quantized(
     """The method under a master that sends codes and scales in the place of matrices."""
     empty = {name: blank(kind, weights[name].W) for name in adapted}
 
-    def by_kind(copies: dict, rest: dict) -> dict:
+    def by_kind(copies: dict, seen: dict) -> dict:
         codes = {name: copy.codes for name, copy in copies.items()}
-        return {"codes": codes, "scales": {name: copy.absmax for name, copy in copies.items()}} | rest
+        scales = {name: copy.absmax for name, copy in copies.items()}
+        return {"codes": codes, "scales": scales} | {kind: seen[kind] for kind in seen if kind != "weights"}
 
     def show(main, step):
         seen = method.show(main, step)
-        copies = {name: packed.pack(W, kind, draw(name, step)) for name, W in seen.pop("weights").items()}
-        return by_kind(copies, seen)
-
-    def frame():
-        rest = {kind: template for kind, template in method.frame().items() if kind != "weights"}
-        return by_kind(empty, rest)
+        return by_kind({name: packed.pack(W, kind, draw(name, step)) for name, W in seen["weights"].items()}, seen)
 
     def view(told, before, said):
-        copies = {
-            name: empty[name]._replace(codes=codes, absmax=told["scales"][name])
-            for name, codes in told["codes"].items()
-        }
-        rest = {kind: sent for kind, sent in told.items() if kind not in ("codes", "scales")}
+        rest = dict(told)
+        codes, scales = rest.pop("codes"), rest.pop("scales")
+        copies = {name: empty[name]._replace(codes=codes[name], absmax=scales[name]) for name in codes}
         W = copies if stay_packed else {name: packed.unpacked(copy) for name, copy in copies.items()}
         return method.view({"weights": W} | rest, before, said)
 
@@ -116,9 +107,10 @@ def quantized(
 
     def held(main, head, all_heads):
         had = facts.held(main, head, all_heads)
-        rest = {name: layer._replace(W=empty[name]) if name in empty else layer for name, layer in weights.items()}
-        return had | ({"weights": rest} if stay_packed else {})
+        coded = weights | {name: weights[name]._replace(W=copy) for name, copy in empty.items()}
+        return had | ({"weights": coded} if stay_packed else {})
 
+    frame = lambda: by_kind(empty, method.frame())  # noqa: E731
     return method._replace(show=show, frame=frame, view=view, facts=facts._replace(held=facts.held and held))
 
 
@@ -132,11 +124,10 @@ def in_place(method: Method, adapted: Sequence[str], kind: Quantizer, draw: Draw
     """The method with a new quantization of the main weights at the start and after every merge."""
 
     def again(main: Tree, merges: int) -> Tree:
-        weights = {
-            name: main.weights[name]._replace(W=fake(main.weights[name].W, kind, draw(name, merges)))
-            for name in adapted
-        }
-        return main._replace(weights=main.weights | weights)
+        weights = dict(main.weights)
+        for name in adapted:
+            weights[name] = weights[name]._replace(W=fake(weights[name].W, kind, draw(name, merges)))
+        return main._replace(weights=weights)
 
     def merge(main, said, step, each):
         return again(method.merge(main, said, step, each), -(-step // method.every))

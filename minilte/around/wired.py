@@ -1,4 +1,4 @@
-"""A method whose factors travel on a thin wire: coded where a head tells, decoded where it is heard."""
+"""A method whose factors travel on a thin wire: coded by the sender, decoded by the receiver."""
 
 from minilte.comm.wire import Wire, decoded, encoded, template
 from minilte.core.method import Method
@@ -10,7 +10,8 @@ def wired(method: Method, wire: Wire) -> Method:
     if wire.dtype is None:
         return method
 
-    def thin(said):
+    def tell(head):
+        said = method.tell(head)
         return said._replace(factors=encoded(wire, said.factors))
 
     def whole(said, n, shown, step):
@@ -25,19 +26,14 @@ def wired(method: Method, wire: Wire) -> Method:
             said = {n: whole(words, n, before, 0) for n, words in said.items()}
         return method.view(shown, before, said)
 
+    def merge(main, said, step, each):
+        return method.merge(main, [whole(words, n, main, step) for n, words in enumerate(said)], step, each)
+
     def hear(shown, head, step):
-        """A head that did not count in full goes on from what was heard of it."""
+        """A head that did not count in full goes on from its decoded factors."""
         trust = known(method).trust(shown)
         if trust is not None and trust[head.index] < 1:
             head = head._replace(now=decoded(wire, encoded(wire, head.now), head.now))
         return method.hear(shown, head, step)
 
-    return method._replace(
-        tell=lambda head: thin(method.tell(head)),
-        like=like,
-        merge=lambda main, said, step, each: method.merge(
-            main, [whole(words, n, main, step) for n, words in enumerate(said)], step, each
-        ),
-        hear=hear,
-        view=view,
-    )
+    return method._replace(tell=tell, like=like, merge=merge, hear=hear, view=view)

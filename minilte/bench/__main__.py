@@ -1,8 +1,10 @@
 """Ratios against other code: python -m minilte.bench."""
 
-import sys
+from minilte.commands.signals import early
+
+early(__name__)  # what follows takes long to import
 
 from minilte.commands.bench import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main.exit()

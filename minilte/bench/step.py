@@ -91,14 +91,13 @@ def products(size: Size, threads: int = 2) -> Callable[[], object]:
     for rows, inner, columns, times in shapes(size):
         a = draw.standard_normal((rows, inner)).astype(np.float32)
         b = draw.standard_normal((columns, inner)).astype(np.float32).T
-        work.append((a, b, max(1, round(times * size.every))))
+        work.append((a, b, round(times * size.every)))
     outs = [[np.empty((a.shape[0], b.shape[1]), np.float32) for a, b, _ in work] for _ in range(threads)]
     pool = ThreadPoolExecutor(threads)
 
     def multiply(thread):
         for (a, b, times), out in zip(work, outs[thread]):
-            mine = times * size.every if times == size.heads else times
-            for i in range(mine):
+            for i in range(times):
                 if i % threads == thread:
                     np.matmul(a, b, out=out)
 

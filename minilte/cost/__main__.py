@@ -1,8 +1,10 @@
 """What training costs, before a run: python -m minilte.cost."""
 
-import sys
+from minilte.commands.signals import early
+
+early(__name__)  # what follows takes long to import
 
 from minilte.commands.cost import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main.exit()

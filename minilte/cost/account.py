@@ -14,11 +14,10 @@ from minilte.cost.traffic import all_to_all, ring
 
 
 def bytes_sent(comm: Communicator, task: Task, before: dict[str, int], steps: int) -> dict:
-    """Payload bytes by process, by kind and in all, counted; and by formula what dense gradients would have cost.
+    """Payload bytes by process, by kind and in all, counted; and by formula those of dense gradients.
 
-    `before` is what the processes before a resume sent: it is in `total` and `by_kind`, not in
-    `per_process`. Headers are counted apart. Every process calls. Evaluation, agreement and checkpoints are not
-    training traffic and are left out.
+    `before` is what the processes before a resume sent: it is in `total` and `by_kind`, not in `per_process`. Headers
+    are counted apart; evaluation, agreement and checkpoints are not training traffic. Every process calls.
     """
     by_process = sent_by_process(comm)
     kinds = added([before, *by_process])
@@ -35,12 +34,12 @@ def bytes_sent(comm: Communicator, task: Task, before: dict[str, int], steps: in
 
 
 def sent_by_process(comm: Communicator) -> list[dict[str, int]]:
-    """What each process has sent so far, by kind; nothing for a process that is late. Every process calls."""
+    """Bytes that each process has sent so far, by kind; {} for a process that is late. Every process calls."""
     return [sent or {} for sent in comm.transport.objects(dict(comm.sent))]
 
 
 def added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
-    """The sum of some counts by kind."""
+    """The sum of the counts, by kind."""
     return dict(sum(map(Counter, counts), Counter()))
 
 
@@ -50,7 +49,7 @@ KINDS = ("weights", "adapters", "merged_factors", "rule", "gradients", "optimize
 def memory(task: Task, method: Method, main: Tree, head: Tree, master: bool) -> dict:
     """Bytes that a worker with one head holds between steps, and what a full-rank worker would hold.
 
-    Where every process merges, it holds the V_n of all heads; under a master, its own.
+    Where every process merges, the worker holds the V_n of all heads; under a master, its own.
     """
     known = method.facts.held
     trees = known(main, head, not master) if known else {"weights": arrays(main), "adapters": arrays(head)}

@@ -1,8 +1,7 @@
 """What training costs by the closed forms: bytes sent, seconds on a link, bytes held, and where exchanges cross.
 
-All of it is exact: whole numbers and fractions, nothing rounded. An exchange is what travels when the workers meet: for
-LTE at a merge, every T steps; for full-rank data parallel training at every step. Latency, headers and the time to
-compute are left out.
+All of it is exact, in whole numbers and fractions. An exchange is what travels at a meeting: a merge of LTE, every T
+steps, or a step of full-rank data parallel training. Latency, headers and the time to compute are left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,22 +32,12 @@ class Model(NamedTuple):
 
 
 class Exchange(NamedTuple):
-    """What travels when the workers meet, in numbers: over all links, and over the busiest, phase after phase."""
+    """What travels at a meeting, in numbers: over all links, and over the busiest, summed over the phases."""
 
     words: str
     sent: Callable[[Model], Fraction]
     busiest: Callable[[Model], Fraction]
     full: bool = False  # trains at full rank: meets at every step
-
-
-def check(model: Model) -> Model:
-    """The model itself. Raises BadInput for a size that cannot be."""
-    for name, least in dict(M=1, M_lte=1, replicas=0, N=1, P=1, T=1, size=1).items():
-        if (found := getattr(model, name)) < least:
-            raise BadInput(f"cost: expected {name} of at least {least}, got {found}")
-    if not 0 <= model.scales < model.q <= 1:
-        raise BadInput(f"cost: expected 0 <= scales < q <= 1, got q = {model.q} and scales = {model.scales}")
-    return model
 
 
 def counted(widths: Sequence[int], rank: int) -> tuple[int, int, int]:
@@ -76,7 +65,7 @@ def coded(quant: str, size: int) -> tuple[Fraction, Fraction]:
 
 
 def heads(model: Model) -> list[int]:
-    """How many heads each process holds; process 0, the master of a server, never fewer than another."""
+    """How many heads each process holds; none more than process 0, the master of a server."""
     return slices(model.N, model.P)
 
 
@@ -95,54 +84,42 @@ def down(model: Model) -> Fraction:
     return model.q * model.M + model.replicas
 
 
-def factors_link(model: Model) -> int:
-    """One phase: the process with the most heads sends them P-1 times, and never receives more."""
-    return up(model) * max(heads(model)) * (model.P - 1)
-
-
-def sliced_link(model: Model) -> int:
-    """Two phases: slices of every head's change to the processes that add them, and the sums to all processes.
-
-    The first may be slower in either direction; in the second a process sends the largest sum P-1 times.
-    """
-    whole, sizes = dense(model), slices(dense(model), model.P)
-    pairs = list(zip(heads(model), sizes))
-    add = max(max(own * (whole - size), (model.N - own) * size) for own, size in pairs)
-    return add + (model.P - 1) * max(sizes)
-
-
-def ring_link(model: Model) -> int:
-    """2 (P-1) rounds, each as long as its largest block takes."""
-    return 2 * (model.P - 1) * -(-dense(model) // model.P)
-
-
-def server_link(model: Model) -> Fraction:
-    """Two phases, both on the master's link: what the heads of other processes send, then the same to each process."""
-    return (model.N - heads(model)[0]) * up(model) + (model.P - 1) * down(model)
-
-
-def server_sent(model: Model) -> Fraction:
-    """The same as over the master's link: nothing travels elsewhere."""
+def lte_server(model: Model) -> Fraction:
+    """All of it, up and then down, passes the link of the master."""
     return traffic.server(model.P, (model.N - heads(model)[0]) * up(model), down(model))
 
 
+def full_server(model: Model) -> int:
+    """As under LTE, with a dense gradient of each process."""
+    return traffic.server(model.P, (model.P - 1) * dense(model), dense(model))
+
+
 LTE = {
-    "allgather": Exchange("LTE, all-gather of factors", lambda m: traffic.allgather(m.P, m.N * up(m)), factors_link),
-    "allreduce": Exchange("LTE, dense sum in head order", lambda m: traffic.sliced(heads(m), dense(m)), sliced_link),
-    "server": Exchange("LTE, server", server_sent, server_link),
+    "allgather": Exchange(
+        "LTE, all-gather of factors",
+        lambda m: traffic.allgather(m.P, m.N * up(m)),
+        lambda m: traffic.allgather(m.P, heads(m)[0] * up(m)),  # process 0 has the most heads
+    ),
+    "allreduce": Exchange(
+        "LTE, dense sum in head order",
+        lambda m: traffic.sliced(heads(m), slices(dense(m), m.P)),
+        lambda m: traffic.sliced_link(heads(m), slices(dense(m), m.P)),
+    ),
+    "server": Exchange("LTE, server", lte_server, lte_server),
 }
 FULL = {
-    "ring": Exchange("full rank, ring", lambda m: traffic.ring(m.P, dense(m)), ring_link, True),
+    "ring": Exchange(
+        "full rank, ring",
+        lambda m: traffic.ring(m.P, dense(m)),
+        lambda m: traffic.ring(m.P, -(-dense(m) // m.P)),  # a round is as long as its largest block takes
+        True,
+    ),
     "all-to-all": Exchange(
         "full rank, all to all", lambda m: traffic.all_to_all(m.P, dense(m)), lambda m: (m.P - 1) * dense(m), True
     ),
-    "server": Exchange(
-        "full rank, server",
-        lambda m: traffic.server(m.P, (m.P - 1) * dense(m), dense(m)),
-        lambda m: 2 * (m.P - 1) * dense(m),
-        True,
-    ),
+    "server": Exchange("full rank, server", full_server, full_server, True),
 }
+EXCHANGES = {f"lte-{key}": lte for key, lte in LTE.items()} | {f"full-{key}": full for key, full in FULL.items()}
 
 
 def sent(model: Model, exchange: Exchange) -> Fraction:
@@ -164,13 +141,13 @@ def seconds(model: Model, exchange: Exchange, mbit: float) -> float:
 
 
 def possible(model: Model, exchange: Exchange) -> bool:
-    """Can workers that hold q(W) train so? Without the full weight no worker can add factors or changes to it."""
+    """Can workers that hold q(W) train so? Only a process that holds W can add factors or changes to it."""
     return exchange.full or exchange is LTE["server"] or model.q == 1
 
 
 def cheapest(model: Model) -> Exchange | None:
     """The possible exchange that sends the fewest bytes a step, LTE's before full rank's; None for a lone process."""
-    choices = [exchange for exchange in (*LTE.values(), *FULL.values()) if possible(model, exchange)]
+    choices = [exchange for exchange in EXCHANGES.values() if possible(model, exchange)]
     return min(choices, key=lambda exchange: a_step(model, exchange)) if model.P > 1 else None
 
 
@@ -233,12 +210,11 @@ def full_memory(model: Model) -> Memory:
 def lte_memory(model: Model, topology: str, master: bool = False) -> Memory:
     """The worker of LTE with the most heads.
 
-    Who merges, every worker of an all-gather or a server's master, keeps the V_n of all heads; others their own. A
-    server's workers hold q(W); its master W too, where that is another.
+    A process that merges (all under all-gather, the master of a server) keeps the V_n of all heads, others their own.
+    A server's workers hold q(W); its master holds W, and q(W) beside it where that differs.
     """
-    own, has_code = heads(model)[0], topology == "server" and model.q < 1
-    whole = model.M if master or not has_code else 0
-    weights = whole + ((model.q - model.scales) * model.M if has_code else 0)
-    kept = model.N if master or topology == "allgather" else own
-    lte, scales = own * model.M_lte, model.scales * model.M if has_code else Fraction(0)
-    return Memory(weights, lte, 2 * lte, lte, kept * model.M_lte, scales, (1 + 4 * own) * model.replicas)
+    own, merges = heads(model)[0], master or topology == "allgather"
+    codes = model.M if topology == "server" and model.q < 1 else 0
+    weights = (model.M if master or not codes else 0) + (model.q - model.scales) * codes
+    lte, kept = own * model.M_lte, (model.N if merges else own) * model.M_lte
+    return Memory(weights, lte, 2 * lte, lte, kept, model.scales * codes, (1 + 4 * own) * model.replicas)

@@ -1,12 +1,14 @@
 """What a merge sends, by kind, from templates alone: the closed forms that counted bytes are held to."""
 
+from collections import Counter
+
 from minilte.comm.blocks import block
 from minilte.comm.buffers import kinds, leaf_dtype, spans
 from minilte.comm.meetings import MASTER
 from minilte.core import tree
 from minilte.core.method import Meeting, Method
 from minilte.core.types import Tree
-from minilte.cost.traffic import allgather, server
+from minilte.cost.traffic import allgather, server, sliced, slices
 
 
 def merge_bytes(
@@ -17,33 +19,23 @@ def merge_bytes(
     `shown` is what heads see before the merge: templates suffice. Under a master a view goes down once more, before
     the first step.
     """
-    blocks = [block(heads, processes, process) for process in range(processes)]
-    if meeting is MASTER:
-        return by_master(method, shown, heads, blocks, step)
-    if method.adds:
-        return by_slices(method.like(0, shown, step), blocks)
-    said = [kinds(method.like(n, shown, step)) for n in range(heads)]
-    return {kind: allgather(processes, sum(words[kind] for words in said)) for kind in said[0]}
+    own = slices(heads, processes)
+    like, master = method.like(0, shown, step), meeting is MASTER
+    if method.adds and not master:
+        return by_slices(like, own)
+    sent = Counter(dict.fromkeys(kinds(like), 0))
+    for n in range(own[0] if master else 0, heads):
+        sent.update(kinds(method.like(n, shown, step)))
+    if not master:
+        return {kind: allgather(processes, size) for kind, size in sent.items()}
+    down = kinds(method.frame())
+    return {kind: server(processes, sent[kind], down.get(kind, 0)) for kind in {**sent, **down}}
 
 
-def by_master(method: Method, shown: Tree, heads: int, blocks: list[range], step: int) -> dict[str, int]:
-    """Up: what the heads of other processes say. Down: the view, to every process but the master."""
-    away = [kinds(method.like(n, shown, step)) for n in range(len(blocks[0]), heads)]
-    sent = {kind: 0 for kind in kinds(method.like(0, shown, step))}
-    for said in away:
-        for kind, size in said.items():
-            sent[kind] += size
-    for kind, size in kinds(method.frame()).items():
-        sent[kind] = server(len(blocks), sent.get(kind, 0), size)
-    return sent
-
-
-def by_slices(like: Tree, blocks: list[range]) -> dict[str, int]:
-    """A sum in head order: every process adds a slice of the vectors of all heads and sends the sum to the others."""
-    total, size, sent = tree.size(like), leaf_dtype(like).itemsize, {}
-    slices = [block(total, len(blocks), process) for process in range(len(blocks))]
+def by_slices(like: Tree, own: list[int]) -> dict[str, int]:
+    """A sum in head order, by kind; a slice of the vector may hold numbers of several kinds."""
+    blocks, sent = [block(tree.size(like), len(own), process) for process in range(len(own))], {}
     for kind, span in spans(like).items():
-        inside = [len(range(max(s.start, span.start), min(s.stop, span.stop))) for s in slices]
-        first = sum(len(own) * (len(span) - inside[process]) for process, own in enumerate(blocks))
-        sent[kind] = size * (first + (len(blocks) - 1) * len(span))
+        sizes = [len(range(max(piece.start, span.start), min(piece.stop, span.stop))) for piece in blocks]
+        sent[kind] = leaf_dtype(like).itemsize * sliced(own, sizes)
     return sent

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from minilte.cost import figure10, forms
-from minilte.cost.forms import FULL, LTE, Exchange, Model
+from minilte.cost.forms import EXCHANGES, LTE, Exchange, Model
 from minilte.cost.units import brief, human, short
 
 
@@ -13,8 +13,8 @@ def report(model: Model, dtype: str, quant: str, workers: int, mbit: float) -> d
     of = {name: plain(value) for name, value in model._asdict().items()}
     return {
         "model": of | {"dtype": dtype, "quant": quant},
-        "traffic": [row(model, crowd, key, exchange, mbit) for key, exchange in exchanges()],
-        "fewest": next((key for key, exchange in exchanges() if exchange is best), None),
+        "traffic": [row(model, crowd, key, exchange, mbit) for key, exchange in EXCHANGES.items()],
+        "fewest": next((key for key, exchange in EXCHANGES.items() if exchange is best), None),
         "memory": memory(model),
         "crossovers": crossovers(model),
         "workers": workers,
@@ -22,14 +22,8 @@ def report(model: Model, dtype: str, quant: str, workers: int, mbit: float) -> d
     }
 
 
-def exchanges() -> Iterator[tuple[str, Exchange]]:
-    """(name, Exchange) of all, LTE's first."""
-    yield from ((f"lte-{key}", exchange) for key, exchange in LTE.items())
-    yield from ((f"full-{key}", exchange) for key, exchange in FULL.items())
-
-
 def row(model: Model, crowd: Model, key: str, exchange: Exchange, mbit: float) -> dict:
-    """What an exchange sends: bytes of all workers together, and seconds."""
+    """Bytes that all workers together send by an exchange, and seconds."""
     return {
         "exchange": key,
         "words": exchange.words,
@@ -85,7 +79,7 @@ def report_lines(values: dict) -> Iterator[str]:
 
 
 def traffic_lines(values: dict) -> Iterator[str]:
-    """The table of traffic: what all send, and how long the busiest link takes, here and with many workers."""
+    """The table of traffic: bytes of all workers, and seconds of the busiest link, here and with many workers."""
     crowd = f"{values['workers']:,} workers"
     heads = "".join(f"{name:>12}" for name in ("a meeting", "a step", "seconds"))
     yield f"\n{'what all workers send':32}{heads}{crowd:>16}{'seconds':>12}"
@@ -103,12 +97,12 @@ COLUMNS = {"gradients": "gradients", "merged_factors": "V_n", "scales": "scales"
 
 
 def memory_lines(rows: Sequence[dict]) -> Iterator[str]:
-    """The table of memory: the paper's sum, and apart what it leaves out."""
+    """The table of memory: the paper's sum, then what it leaves out."""
     heads = "".join(f"{name:>12}" for name in ("the paper's", *(f"+ {name}" for name in COLUMNS.values()), "in all"))
     yield f"\n{'what a worker holds':32}{heads}"
     for held in rows:
         yield f"  {held['words']:30}" + "".join(f" {human(held[name]):>11}" for name in ("paper", *COLUMNS, "total"))
-    yield "  The paper counts 3 M at full rank, q M + 3 M_lte for LTE. Who merges keeps the V_n of all heads."
+    yield "  The paper counts 3 M at full rank, q M + 3 M_lte for LTE. A process that merges keeps the V_n of all heads."
 
 
 def crossover_lines(found: dict) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What travels, as formulas: the units (numbers or bytes) that all processes together hand to the others.
+"""What travels, as formulas: the units (numbers or bytes) that all processes together send to the others.
 
 `processes` is P; with a head on every process P = N. Headers (losses, wishes) are not among them.
 """
@@ -40,19 +40,28 @@ def allgather(processes: int, units: int) -> int:
     return (processes - 1) * units
 
 
-def sliced(heads: Sequence[int], units: int) -> int:
+def sliced(heads: Sequence[int], sizes: Sequence[int]) -> int:
     """A sum in head order: every process adds a slice of the vectors of all heads and sends the sum to the others.
 
-    `heads` counts those of each process. About (P-1)/P N units and (P-1) units; a ring all-reduce where P = N.
+    `heads` counts those of each process, `sizes` the units of each slice; a ring all-reduce where P = N.
 
-    >>> sliced([1] * 8, 1000) == ring(8, 1000), sliced([4, 4], 1000)
+    >>> sliced([1] * 8, slices(1000, 8)) == ring(8, 1000), sliced([4, 4], [500, 500])
     (True, 5000)
     """
-    processes = len(heads)
-    first = sum(own * (units - size) for own, size in zip(heads, slices(units, processes)))
-    return first + (processes - 1) * units
+    units = sum(sizes)
+    return sum(own * (units - size) for own, size in zip(heads, sizes)) + (len(heads) - 1) * units
+
+
+def sliced_link(heads: Sequence[int], sizes: Sequence[int]) -> int:
+    """Units of such a sum on the busiest link, in two phases.
+
+    The slices may be slower in either direction; of the sums a process sends the largest P-1 times.
+    """
+    N, units = sum(heads), sum(sizes)
+    add = max(max(own * (units - size), (N - own) * size) for own, size in zip(heads, sizes))
+    return add + (len(heads) - 1) * max(sizes)
 
 
 def server(processes: int, up: int, down: int) -> int:
-    """Up: what the heads of other processes say. Down: the same to every process but the master."""
+    """`up` is what the heads of other processes send in all; `down` goes to every process but the master."""
     return up + (processes - 1) * down

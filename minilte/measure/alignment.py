@@ -1,6 +1,6 @@
 """How alike heads are, from their factors alone: no m x n matrix is formed.
 
-Alignment is undefined for a head whose B A is zero: BadInput says so.
+Alignment is undefined for a head whose B A is zero: BadInput.
 """
 
 import itertools

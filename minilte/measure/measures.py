@@ -7,24 +7,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minilte.core import networks
+from minilte.core import networks, tree
 from minilte.core.errors import BadInput
-from minilte.core.types import Adapter, Adapters, Array, Task, Weights
+from minilte.core.types import Adapters, Array, Task, Weights
 from minilte.measure.alignment import angles, column_space, cosine, over_pairs
 from minilte.measure.noise import noise_scale
 from minilte.measure.ranks import effective, singular_values, stable
 
 LARGEST = 2048  # min(m, n) of a matrix whose singular values are taken: some seconds on one core
+ALIGNMENT = ("cosine", "grassmann")
 RANKS = {"rank": len, "stable_rank": stable, "effective_rank": effective}  # of singular values
 
 
-def measures(
-    task: Task,
-    weights: Weights,
-    heads: Sequence[Adapters] | None,
-    names: Sequence[str],
-    step: int,
-) -> dict:
+def measures(task: Task, weights: Weights, heads: Sequence[Adapters] | None, names: Sequence[str], step: int) -> dict:
     """All measures of a run at a step, ready for JSON: {"step", "layers": {name: {...}}, "noise_scale"}.
 
     `weights` are the dense main weights now. `heads` are the factors of every head as they were merged, or None where
@@ -39,8 +34,7 @@ def measures(
     at r = m there is one subspace only, and every distance is 0.
     """
     layers = {
-        name: change_ranks(name, task.weights[name].W, weights[name].W, step)
-        | alignment(None if heads is None else [head[name] for head in heads])
+        name: change_ranks(name, task.weights[name].W, weights[name].W, step) | alignment(name, heads)
         for name in names
     }
     return {"step": step, "layers": layers, "noise_scale": known(gradient_noise, task, weights, step)}
@@ -58,15 +52,13 @@ def change_ranks(name: str, W_0: Array, W: Array, step: int) -> dict:
     """Rank, stable rank and effective rank of W - W_0, and some of the singular values."""
     sigma = known(change_spectrum, name, W_0, W, step)
     if isinstance(sigma, dict):
-        return dict.fromkeys(RANKS, sigma)
-    return {measure: f(sigma) for measure, f in RANKS.items()} | {
-        f"sigma_{i}": float(sigma[i - 1]) for i in powers_of_two(len(sigma))
-    }
+        return ranks(sigma)
+    return ranks(sigma) | {f"sigma_{2**k}": float(sigma[2**k - 1]) for k in range(len(sigma).bit_length())}
 
 
-def powers_of_two(most: int) -> list[int]:
-    """1, 2, 4, … up to `most`."""
-    return [2**k for k in range(most.bit_length())]
+def ranks(sigma: Array | dict) -> dict:
+    """The ranks of a matrix with these singular values, or why they have none."""
+    return {measure: sigma if isinstance(sigma, dict) else f(sigma) for measure, f in RANKS.items()}
 
 
 def change_spectrum(name: str, W_0: Array, W: Array, step: int) -> Array:
@@ -85,33 +77,24 @@ def change_spectrum(name: str, W_0: Array, W: Array, step: int) -> Array:
     return sigma[sigma > rounding]
 
 
-def alignment(pairs: Sequence[Adapter] | None) -> dict:
+def alignment(name: str, heads: Sequence[Adapters] | None) -> dict:
     """The mean cosine and the mean Grassmann distance over the ordered pairs of a layer's adapters."""
-    if pairs is None:
-        return dict.fromkeys(("cosine", "grassmann"), {"undefined": "the factors of the heads are not at hand"})
-    pairs = [
-        Adapter(*(np.asarray(factor, np.float64) for factor in pair)) for pair in pairs
-    ]  # cast once, not once a pair
-    return {"cosine": known(over_pairs, cosine, pairs), "grassmann": known(mean_grassmann, pairs)}
-
-
-def mean_grassmann(pairs: Sequence[Adapter]) -> float:
-    """`grassmann` over the ordered pairs, with one QR a head instead of two a pair. Raises BadInput where undefined."""
-    return over_pairs(angles, [column_space(pair) for pair in pairs])
+    if heads is None:
+        return dict.fromkeys(ALIGNMENT, {"undefined": "the factors of the heads are not at hand"})
+    pairs = tree.map(lambda factor: factor.astype(np.float64), [head[name] for head in heads])
+    return {
+        "cosine": known(over_pairs, cosine, pairs),
+        "grassmann": known(lambda: over_pairs(angles, [column_space(pair) for pair in pairs])),  # one QR a head
+    }
 
 
 def gradient_noise(task: Task, weights: Weights, step: int) -> float:
     """The noise scale, in samples, from the dense gradients of the heads' own batches at the main weights.
 
-    Every parameter of the network counts, adapted or not. Raises BadInput where batches are not of each head's own.
+    Every parameter of the network counts, adapted or not. Raises BadInput where all heads have the same batch.
     """
-    batches = [task.batch(n, step) for n in range(len(task.shards))]
-    if len(batches) > 1 and all(same(batches[0], batch) for batch in batches[1:]):
+    first, *others = batches = [task.batch(n, step) for n in range(len(task.shards))]
+    if others and all(all(map(np.array_equal, first, batch)) for batch in others):
         raise BadInput("noise scale: expected a batch of its own for each head; all have the same batch")
     gradients = (networks.loss_and_grads(task.net, weights, x, y)[1] for x, y in batches)
     return noise_scale(gradients, [len(x) for x, _ in batches])
-
-
-def same(batch: tuple[Array, Array], other: tuple[Array, Array]) -> bool:
-    """Do two batches hold the same samples in the same order?"""
-    return all(map(np.array_equal, batch, other))

@@ -18,8 +18,8 @@ def estimates(gradients: Iterable[Tree], sizes: Sequence[int]) -> tuple[float, f
 
     tr(Sigma) = sum_k b_k |G_k - mean|^2 / (K - 1) and |G|^2 = |mean|^2 - tr(Sigma) / b, with b = sum_k b_k and
     mean = sum_k b_k G_k / b. For equal sizes these are the paper's estimates, with the G_k of small batches and the
-    mean of the big batch; in this form they keep their digits where the noise is small. The gradients are taken one
-    by one, in float64 and O(M) memory, with West's update. Raises BadInput for K < 2 or an empty batch.
+    mean of the big batch; in this form they keep their digits where the noise is small. The gradients are added in
+    turn, in float64 and O(M) memory, with West's update. Raises BadInput for K < 2 or an empty batch.
     """
     if len(sizes) < 2 or not min(sizes) >= 1:
         raise BadInput(f"noise scale: expected at least two batches, of one sample or more each, got {list(sizes)}")

@@ -34,7 +34,9 @@ class Factors:
 
     def check_with(self, config):
         if self.head_ranks and len(self.head_ranks) != config.heads:
-            raise BadInput(f"head-ranks: expected one for each of {config.heads} heads, got {len(self.head_ranks)}")
+            raise BadInput(
+                f"head-ranks: expected a rank for each of {config.heads} heads, got {len(self.head_ranks)}"
+            )
 
     def plan(self, weights: Weights, heads: int, seed: int) -> Plan:
         """The adapters of N heads. Raises BadInput where a rank or a name fits no layer."""

@@ -13,14 +13,14 @@ from minilte.methods.facts import Facts
 
 
 class Shared(NamedTuple):
-    """What every worker holds alike: the parameters in training and their optimizer state."""
+    """The same on every worker: the parameters in training and their optimizer state."""
 
     trained: Tree
     opt: Tree
 
 
 class Worker(NamedTuple):
-    """One shard of the batch: its part of the whole batch's gradient."""
+    """The worker of a shard: its summand of the whole batch's gradient."""
 
     index: int
     grads: Tree = None

@@ -15,14 +15,13 @@ from minilte.core.head import descend
 from minilte.core.method import Method
 from minilte.core.types import Task, Tree, Weights
 from minilte.methods.facts import Facts
-from minilte.methods.lte import shares
-from minilte.rules.outer import toward
-from minilte.settings.knob import MOST, knob
+from minilte.methods.lte import MERGE_EVERY, shares
+from minilte.rules.outer import OUTER_MOMENTUM, OUTER_RATE, toward
 from minilte.settings.part import part
 
 
 class Averaged(NamedTuple):
-    """The weights that all agree on, and the outer momentum; None without."""
+    """The main weights, and the outer momentum; None without."""
 
     weights: Weights
     buf: Tree
@@ -51,9 +50,13 @@ def fedavg(
 
     def merge(main, said, step, each):
         average = said["weights"]
-        return Averaged(average, None) if plain else Averaged(
-            *toward(main.weights, average, main.buf, outer_rate, outer_momentum)
-        )  # fmt: skip
+        if plain:
+            return Averaged(average, None)
+        return Averaged(*toward(main.weights, average, main.buf, outer_rate, outer_momentum))
+
+    def held(main, head, all_heads):
+        weights, buf = (main.weights, head.weights), main.buf if all_heads else None
+        return {"weights": weights, "rule": buf, "gradients": head.weights, "optimizer": head.opt}
 
     return Method(
         every=every,
@@ -73,21 +76,13 @@ def fedavg(
     )
 
 
-def held(main: Averaged, head: Worker, all_heads: bool) -> dict:
-    """What a worker holds between steps: the weights it began at and its own; the outer momentum where it merges."""
-    weights = main.weights, head.weights
-    outer = main.buf if all_heads else None
-    return {"weights": weights, "rule": outer, "gradients": head.weights, "optimizer": head.opt}
-
-
 @part("method", "fedavg", gives={"sums"})
 class FedAvg:
     """Local steps on all weights, averaged every T steps (McMahan et al. 2017)."""
 
-    merge_every: int = knob(10, "T, local steps between merges", least=1, most=MOST)
+    merge_every: int = MERGE_EVERY
 
     def build(self, task: Task, config) -> Method:
-        """The method of these settings."""
         return fedavg(task, shares(config.heads), self.merge_every)
 
 
@@ -95,10 +90,9 @@ class FedAvg:
 class DiLoCo:
     """FedAvg with an outer Nesterov step (Douillard et al. 2023)."""
 
-    merge_every: int = knob(10, "T, local steps between merges", least=1, most=MOST)
-    outer_rate: float = knob(0.7, "part of the way to the mean", above=0.0)
-    outer_momentum: float = knob(0.9, "of the outer step", least=0.0, below=1.0)
+    merge_every: int = MERGE_EVERY
+    outer_rate: float = OUTER_RATE
+    outer_momentum: float = OUTER_MOMENTUM
 
     def build(self, task: Task, config) -> Method:
-        """The method of these settings."""
         return fedavg(task, shares(config.heads), self.merge_every, self.outer_rate, self.outer_momentum)

@@ -2,7 +2,7 @@
 
 from minilte.core.method import Method
 from minilte.core.types import Task
-from minilte.methods.data_parallel import Shared, Trainee, data_parallel
+from minilte.methods.data_parallel import Trainee, data_parallel
 from minilte.methods.facts import Facts
 from minilte.settings.part import part
 
@@ -12,16 +12,14 @@ class Full:
     """Data parallel training of all weights: T = 1, gradients averaged."""
 
     def build(self, task: Task, config) -> Method:
-        """The method of these settings."""
         return full(task)
 
 
 def full(task: Task) -> Method:
     """W <- W - eta G, G the gradient of the whole batch's mean, by the task's optimizer."""
     whole = Trainee(task.weights, lambda weights: weights, lambda grads, _: grads, lambda weights: weights)
+
+    def held(main, worker, all_heads):
+        return {"weights": main.trained, "gradients": main.trained, "optimizer": main.opt if all_heads else None}
+
     return data_parallel(task, whole, Facts(held=held))
-
-
-def held(main: Shared, worker, all_heads: bool) -> dict:
-    """What a worker holds between steps; under a master the optimizer is the master's."""
-    return {"weights": main.trained, "gradients": main.trained, "optimizer": main.opt if all_heads else None}

@@ -1,4 +1,4 @@
-"""LoRA-the-Explorer as a choice of settings; the method itself is `minilte.core.lte`."""
+"""LoRA-the-Explorer as settings, and its facts; the method itself is `core.lte`."""
 
 import math
 from collections.abc import Sequence
@@ -19,16 +19,14 @@ from minilte.methods.summed import summed
 from minilte.settings.knob import MOST, knob
 from minilte.settings.part import part
 
+MERGE_EVERY = knob(10, "T, local steps between merges", least=1, most=MOST)
 
-@part(
-    "method",
-    "lte",
-    brings=("adapters", "rule", "wire", "guard", "quant", "local_steps"),
-)
+
+@part("method", "lte", brings=("adapters", "rule", "wire", "guard", "quant", "local_steps"))
 class LTE:
     """LoRA-the-Explorer (Huh et al. 2024): many heads with adapters of their own, merged every T steps."""
 
-    merge_every: int = knob(10, "T, local steps between merges", least=1, most=MOST)
+    merge_every: int = MERGE_EVERY
     reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
     reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
     loss_reduction: str = knob(
@@ -45,22 +43,11 @@ class LTE:
             shares(config.heads, self.shares)
 
     def build(self, task: Task, config) -> Method:
-        """The method of these settings, with the facts that others ask for."""
         plan, w = config.adapters.plan(task.weights, config.heads, config.seed), shares(config.heads, self.shares)
         rule = config.rule.build()
-        method = lte(
-            task,
-            plan,
-            self.merge_every,
-            self.reset,
-            self.reset_optimizer,
-            self.loss_reduction,
-            config.replicas,
-            w,
-            rule,
-        )
+        settings = self.merge_every, self.reset, self.reset_optimizer, self.loss_reduction, config.replicas
         bounded = self.reset == "none" and rule.bounded
-        method = method._replace(facts=facts(task, plan, w, config, bounded))
+        method = lte(task, plan, *settings, w, rule)._replace(facts=facts(task, plan, w, config, bounded))
         factor = task.shards if self.loss_reduction == "batch" else [1.0] * config.heads
         method = config.local_steps.wrap(method, task, plan, factor)
         return summed(method, task, plan, w) if config.topology.sums else method
@@ -81,7 +68,7 @@ def shares(heads: int, w: Sequence[float] = ()) -> list[float]:
 
 
 def facts(task: Task, plan: Plan, w: Sequence[float], config, bounded: bool) -> Facts:
-    """What others may ask of LTE."""
+    """The facts of LTE."""
     keep = config.reset == "none"
 
     def held(main: Main, head: Head, all_heads: bool):
@@ -106,17 +93,16 @@ def facts(task: Task, plan: Plan, w: Sequence[float], config, bounded: bool) -> 
         return None if main.then is None else main.then[n]
 
     def still(main, n, said):
-        return Sent(
-            unmoved(said.factors, V(main, n)), replica_of(main.weights, said.factors) if said.replicas else {}
-        )
+        replicas = replica_of(main.weights, said.factors) if said.replicas else {}
+        return Sent(unmoved(said.factors, V(main, n)), replicas)
 
     def distance(main, n, said):
         sound = all(np.isfinite(leaf).all() for leaf in tree.leaves(said.replicas))
         return moved(said.factors, V(main, n), plan.scales[n]) if sound else math.inf
 
-    def recover(main, head, part, step):
-        """A bad head goes on from what was merged of it (its V), or from fresh factors where that was nothing at all."""
-        now = V(main, head.index) or (head.now if part > 0 else {})
+    def recover(main, head, fraction, step):
+        """A bad head goes on from its V, with resets from its clipped factors; from fresh factors where A = 0."""
+        now = V(main, head.index) or (head.now if fraction > 0 else {})
         if not any(pair.A.any() for pair in now.values()):
             now = plan.draw(head.index, step)
         return head._replace(now=now, opt=task.optimizer.init((now, head.replica)))

@@ -19,7 +19,6 @@ class MHLoRA:
     """Multi-head LoRA: y = x W^T + (1/N) sum_n s_n (x A_n^T) B_n^T, all heads on the same batch."""
 
     def build(self, task: Task, config) -> Method:
-        """The method of these settings."""
         return mhlora(task, config.adapters.plan(task.weights, config.heads, config.seed), config.replicas)
 
 
@@ -28,7 +27,6 @@ class LoRA:
     """LoRA: one adapter a layer, W frozen, never merged (Hu et al. 2021)."""
 
     def build(self, task: Task, config) -> Method:
-        """The method of these settings."""
         return lora(task, config.adapters.plan(task.weights, config.heads, config.seed), config.replicas)
 
 
@@ -79,8 +77,7 @@ def mhlora(task: Task, plan: Plan, replicas: str = "average") -> Method:
 
 def lora(task: Task, plan: Plan, replicas: str = "average") -> Method:
     """LoRA: MHLoRA with one head, whatever the number of workers."""
-    first = plan._replace(ranks=plan.ranks[:1], scales=plan.scales[:1])
-    return mhlora(task, first, replicas)
+    return mhlora(task, plan._replace(ranks=plan.ranks[:1], scales=plan.scales[:1]), replicas)
 
 
 def stack_back(grad: Adapter, adapters: Sequence[Adapter], scales: Sequence[float]) -> tuple[Adapter, ...]:

@@ -1,4 +1,4 @@
-"""LTE by sums of dense changes: what an all-reduce of matrices would send in the place of factors."""
+"""LTE by sums of dense changes: an all-reduce of matrices in the place of factors."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,30 +13,28 @@ from minilte.methods.facts import Facts, known
 
 
 class Summed(NamedTuple):
-    """A head of whose factors nobody hears: it keeps its V_n itself."""
+    """A head whose factors are not sent: it keeps its V_n itself."""
 
     head: Head
     then: Adapters | None
 
     @property
     def index(self) -> int:
-        """n."""
         return self.head.index
 
     @property
     def loss(self) -> float:
-        """Its mean training loss over the last round."""
         return self.head.loss
 
 
 def summed(method: Method, task: Task, plan: Plan, w: Sequence[float]) -> Method:
-    """LTE whose heads say w_n s_n (B_n A_n - V_n) as matrices, which are added to W: O(mn) numbers a head, as dense
+    """LTE whose heads send w_n s_n (B_n A_n - V_n) as matrices, which are added to W: O(mn) numbers a head, as dense
     data parallel training sends. The same weights up to rounding."""
 
     def around(main: Main, heads: Sequence[Summed]):
-        return main._replace(
-            then={worker.index: worker.then for worker in heads} if heads[0].then is not None else None
-        )
+        """The main state with the V_n of these heads; None stays None."""
+        reset = heads[0].then is None
+        return main._replace(then=None if reset else {worker.index: worker.then for worker in heads})
 
     def enter(n):
         then = method.begin().then
@@ -50,15 +48,11 @@ def summed(method: Method, task: Task, plan: Plan, w: Sequence[float]) -> Method
         return [worker._replace(head=head) for worker, head in zip(heads, done, strict=True)]
 
     def tell(worker):
-        n = worker.head.index
-        moved = {
-            name: pair if worker.then is None else change(pair, worker.then[name])
-            for name, pair in worker.head.now.items()
-        }
-        return {
-            "deltas": {name: dense(pair, w[n] * plan.scales[n][name]) for name, pair in moved.items()},
-            "replicas": tree.map(lambda leaf: w[n] * leaf, worker.head.replica),
-        }
+        n, moved, then = worker.index, worker.head.now, worker.then
+        if then is not None:
+            moved = {name: change(pair, then[name]) for name, pair in moved.items()}
+        deltas = {name: dense(pair, w[n] * plan.scales[n][name]) for name, pair in moved.items()}
+        return {"deltas": deltas, "replicas": tree.map(lambda leaf: w[n] * leaf, worker.head.replica)}
 
     def like(n, main, step):
         weights = {name: tree.blank(task.weights[name].W) for name in plan.ranks[0]}
@@ -66,8 +60,9 @@ def summed(method: Method, task: Task, plan: Plan, w: Sequence[float]) -> Method
 
     def merge(main, said, step, each):
         weights = overlay(main.weights, said["replicas"])
-        moved = {name: weights[name]._replace(W=weights[name].W + D) for name, D in said["deltas"].items()}
-        return main._replace(weights=weights | moved)
+        for name, D in said["deltas"].items():
+            weights[name] = weights[name]._replace(W=weights[name].W + D)
+        return main._replace(weights=weights)
 
     def hear(main, worker, step):
         return Summed(method.hear(main, worker.head, step), None if worker.then is None else worker.head.now)

@@ -3,7 +3,7 @@
 from minilte.core.errors import BadInput
 from minilte.core.networks import GAINS, Affine, Dense, Network, Residual
 from minilte.core.pairs import ACTIVATIONS
-from minilte.settings.knob import knob
+from minilte.networks.mlp import ACTIVATION, BIAS, LABEL_SMOOTHING, WIDTHS
 from minilte.settings.part import part
 
 
@@ -13,9 +13,8 @@ def residual_mlp(widths, activation: str = "relu", bias: bool = True, **loss) ->
     `widths` counts inputs and outputs; the hidden ones are equal. Raises BadInput where they are not.
     """
     if len(hidden := widths[1:-1]) < 1 or len(set(hidden)) > 1:
-        raise BadInput(
-            f"widths: expected equal ones for a residual network, as 128,128, got {','.join(map(str, hidden))}"
-        )
+        got = ",".join(map(str, hidden))
+        raise BadInput(f"widths: expected equal ones for a residual network, as 128,128, got {got}")
     depth, gain = len(widths) - 1, GAINS.get(activation, 1.0)
     shapes: dict = {"layer1": Dense(widths[1], widths[0], bias=bias)}
     chain: list = ["layer1"]
@@ -34,10 +33,10 @@ def residual_mlp(widths, activation: str = "relu", bias: bool = True, **loss) ->
 class ResidualMLP:
     """An MLP with residual connections and a layer norm before each hidden layer."""
 
-    widths: tuple[int, ...] = knob((256, 256), "hidden widths, as 256,256", least=1, most=1_000_000)
-    activation: str = knob("relu", "between the layers", choices=tuple(ACTIVATIONS))
-    bias: bool = knob(True, "biases in the dense layers")
-    label_smoothing: float = knob(0.0, "of the cross-entropy's targets", least=0.0, below=1.0)
+    widths: tuple[int, ...] = WIDTHS
+    activation: str = ACTIVATION
+    bias: bool = BIAS
+    label_smoothing: float = LABEL_SMOOTHING
 
     def build(self, inputs: int, outputs: int, loss: str) -> Network:
         """The network for data of these widths."""

@@ -1,6 +1,7 @@
 """AdamW: the formula is `core.optim.adamw`; runs take the same steps in place."""
 
 from minilte.core.optim import Optimizer
+from minilte.optimizers.sgd import CLIP, LR, WEIGHT_DECAY
 from minilte.settings.knob import knob
 from minilte.settings.part import part
 from minilte.steps.adamw import adamw
@@ -10,12 +11,12 @@ from minilte.steps.adamw import adamw
 class AdamW:
     """Adam with decoupled decay (Loshchilov & Hutter 2019)."""
 
-    lr: float = knob(1e-3, "largest learning rate", above=0.0)
+    lr: float = LR
     beta1: float = knob(0.9, "of the running mean of gradients", least=0.0, below=1.0)
     beta2: float = knob(0.999, "of the running mean of their squares", least=0.0, below=1.0)
-    eps: float = knob(1e-8, "beside the root of that", above=0.0)
-    weight_decay: float = knob(0.0, "coupled for sgd, decoupled for adamw", least=0.0)
-    clip: float = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
+    eps: float = knob(1e-8, "added to the root of that mean", above=0.0)
+    weight_decay: float = WEIGHT_DECAY
+    clip: float = CLIP
 
     def build(self) -> Optimizer:
         """The optimizer of these settings."""

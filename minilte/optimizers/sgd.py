@@ -5,16 +5,21 @@ from minilte.core.optim import Optimizer, sgd
 from minilte.settings.knob import knob
 from minilte.settings.part import part
 
+# of every optimizer
+LR = knob(1e-3, "largest learning rate", above=0.0)
+WEIGHT_DECAY = knob(0.0, "coupled for sgd, decoupled for adamw", least=0.0)
+CLIP = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
+
 
 @part("optimizer", "sgd")
 class SGD:
     """SGD, with momentum where it is asked for (Sutskever et al. 2013)."""
 
-    lr: float = knob(1e-3, "largest learning rate", above=0.0)
-    momentum: float = knob(0.0, "part of the buffer that is kept", least=0.0, below=1.0)
+    lr: float = LR
+    momentum: float = knob(0.0, "fraction of the buffer that is kept", least=0.0, below=1.0)
     nesterov: bool = knob(False, "Nesterov's form of the momentum")
-    weight_decay: float = knob(0.0, "coupled for sgd, decoupled for adamw", least=0.0)
-    clip: float = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
+    weight_decay: float = WEIGHT_DECAY
+    clip: float = CLIP
 
     def check(self):
         if self.nesterov and not self.momentum:

@@ -17,7 +17,7 @@ LOOK_UP = 1 << 16  # bytes looked up at a time
 
 
 class Packed(NamedTuple):
-    """q(W) as codes and scales; arrays only, so that it is saved, sent and counted like any other value."""
+    """q(W) as codes and scales: arrays alone, so that it is saved, sent and counted like any other tree."""
 
     codes: Array  # (ceil(mn/2),) or (mn,), uint8
     absmax: Array  # (blocks,)
@@ -35,6 +35,16 @@ class Packed(NamedTuple):
     def dtype(self) -> np.dtype:
         """Of the decoded numbers."""
         return self.absmax.dtype
+
+    @property
+    def block(self) -> int:
+        """Numbers that share a scale."""
+        return int(self.layout[2])
+
+    @property
+    def per_byte(self) -> int:
+        """Codes in a byte."""
+        return 2 if len(self.levels) == 16 else 1
 
     @property
     def T(self) -> "Transposed":
@@ -77,50 +87,38 @@ def pack(W: Array, quantizer: Quantizer, draw: Callable[[tuple], Array] | None =
     >>> (np.ones((1, 4)) @ W).tolist()  # dy W, without unpacking W
     [[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]]
     """
-    codes, largest = encode(W, quantizer, draw)
-    return Packed(folded(codes, quantizer), largest, *frame(quantizer, W.shape, W.dtype))
+    made = empty(quantizer, W.shape, W.dtype)
+    codes, made.absmax[:] = encode(W, quantizer, draw)
+    made.codes[:] = codes[:: made.per_byte]  # in the low half of a byte
+    if made.per_byte == 2:
+        made.codes[: codes.size // 2] |= codes[1::2] << 4
+    return made
 
 
 def empty(quantizer: Quantizer, shape: tuple[int, int], dtype) -> Packed:
     """A packed matrix of zeros, to be written to."""
-    m, n = shape
-    per_byte = 2 if four_bits(quantizer) else 1
-    codes = np.zeros(-(-m * n // per_byte), np.uint8)
-    scales = np.zeros(-(-m * n // block_size(quantizer, m, n)), dtype)
-    return Packed(codes, scales, *frame(quantizer, shape, dtype))
-
-
-def frame(quantizer: Quantizer, shape: tuple[int, int], dtype) -> tuple[Array, Array]:
-    """levels and layout: the same for all packed matrices of a quantizer and a shape."""
-    levels = np.zeros(16 if four_bits(quantizer) else 256, dtype)
+    numbers, block = math.prod(shape), block_size(quantizer, *shape)
     known = LEVELS[quantizer.code]
+    levels = np.zeros(16 if len(known) <= 16 else 256, dtype)
     levels[: len(known)] = known
-    return levels, np.array([*shape, block_size(quantizer, *shape)], np.int64)
-
-
-def four_bits(quantizer: Quantizer) -> bool:
-    """Do two codes fit a byte?"""
-    return len(LEVELS[quantizer.code]) <= 16
-
-
-def folded(codes: Array, quantizer: Quantizer) -> Array:
-    """Two codes a byte, the first in the low half; an odd last code fills a byte.    (k,)->(ceil(k/2),)"""
-    if not four_bits(quantizer):
-        return codes
-    low, high = codes[::2], codes[1::2]
-    out = low.copy()
-    out[: len(high)] |= high << 4
-    return out
+    codes = np.zeros(-(-numbers // (2 if len(levels) == 16 else 1)), np.uint8)
+    return Packed(codes, np.zeros(-(-numbers // block), dtype), levels, np.array([*shape, block], np.int64))
 
 
 def row_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
     """(rows, the decoded rows), block after block, in one workspace: each overwrites the last."""
-    (m, n), table = W.shape, pairs(W.levels)
-    step = rows_at_once(m, n, int(W.layout[2]), chunk or at_a_time(W))
-    work = np.empty(-(-step * n // per_byte(W)), table.dtype)
-    for start in range(0, m, step):
-        stop = min(start + step, m)
-        yield slice(start, stop), decoded(W, table, start * n, stop * n, work).reshape(-1, n)
+    (m, n), block, table = W.shape, W.block, pairs(W.levels)
+    step = rows_at_once(W, chunk or at_a_time(W))
+    work = np.empty(-(-step * n // W.per_byte), table.dtype)
+    for first in range(0, m, step):
+        rows = slice(first, min(first + step, m))
+        start, stop = rows.start * n, rows.stop * n  # in the row-major matrix; a byte and a block begin at the start
+        codes = W.codes[start // W.per_byte : -(-stop // W.per_byte)]
+        values = looked_up(table, codes, work).view(W.dtype)[: stop - start]
+        scales, whole = W.absmax[start // block : -(-stop // block)], len(values) // block
+        values[: whole * block].reshape(whole, block)[...] *= scales[:whole, None]
+        values[whole * block :] *= scales[whole : whole + 1]
+        yield rows, values.reshape(-1, n)
 
 
 def at_a_time(W: Packed) -> int:
@@ -128,22 +126,23 @@ def at_a_time(W: Packed) -> int:
     return min(CHUNK, math.prod(W.shape) // PIECES)
 
 
-def rows_at_once(m: int, n: int, block: int, chunk: int) -> int:
-    """Rows whose numbers fill whole bytes and whole blocks, as many as the chunk holds (or the fewest there can be)."""
-    whole = 2 if block == m * n else math.lcm(2, block)
+def rows_at_once(W: Packed, chunk: int) -> int:
+    """Rows whose numbers fill whole bytes and whole blocks: as many as the chunk holds, at least the fewest such."""
+    m, n = W.shape
+    whole = 2 if W.block == m * n else math.lcm(2, W.block)
     fewest = whole // math.gcd(whole, n)
     return min(m, fewest * max(1, chunk // (fewest * n)))
 
 
 def regular(W: Packed) -> bool:
     """Does every row begin with a byte and with a block, so that columns can be cut out?"""
-    (m, n), block = W.shape, int(W.layout[2])
-    return n % 2 == 0 and (n % block == 0 or block == m * n)
+    m, n = W.shape
+    return n % 2 == 0 and (n % W.block == 0 or W.block == m * n)
 
 
 def column_blocks(W: Packed, chunk: int | None = None) -> Iterator[tuple[slice, Array]]:
     """(columns, the decoded columns) of a regular matrix, block after block, each overwriting the last."""
-    (m, n), block, pack = W.shape, int(W.layout[2]), per_byte(W)
+    (m, n), block, pack = W.shape, W.block, W.per_byte
     table, codes = pairs(W.levels), W.codes.reshape(m, -1)
     scales = W.absmax.reshape(m, -1) if block <= n else W.absmax.reshape(1, 1)
     unit = block if block < n else 2
@@ -168,11 +167,6 @@ def pairs(levels: Array) -> Array:
     return both.view(np.result_type(levels, np.complex64))[:, 0]
 
 
-def per_byte(W: Packed) -> int:
-    """Codes in a byte."""
-    return 2 if len(W.levels) == 16 else 1
-
-
 def looked_up(table: Array, codes: Array, work: Array) -> Array:
     """table[codes], written to the workspace: a fresh array for each block takes five times as long.
 
@@ -184,18 +178,6 @@ def looked_up(table: Array, codes: Array, work: Array) -> Array:
         rows = slice(start, start + step)
         np.take(table, codes[rows], out=out[rows], mode="clip")  # a byte is never out of range; "raise" would copy
     return out
-
-
-def decoded(W: Packed, table: Array, start: int, stop: int, work: Array) -> Array:
-    """The numbers start … stop-1 of the row-major matrix, from the beginning of a byte and of a block on."""
-    codes = W.codes[start // per_byte(W) : -(-stop // per_byte(W))]
-    values = looked_up(table, codes, work).view(W.dtype)[: stop - start]
-    block = int(W.layout[2])
-    scales = W.absmax[start // block : -(-stop // block)]
-    whole = (stop - start) // block
-    values[: whole * block].reshape(whole, block)[...] *= scales[:whole, None]
-    values[whole * block :] *= scales[whole : whole + 1]
-    return values
 
 
 def unpacked(W: Packed) -> Array:

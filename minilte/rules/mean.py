@@ -10,5 +10,4 @@ class Mean:
     """W <- W + sum_n w_n s_n (B_n A_n - V_n)."""
 
     def build(self) -> Rule:
-        """The rule of the paper."""
         return MEAN

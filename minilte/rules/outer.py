@@ -13,6 +13,9 @@ from minilte.core.types import Rule, Tree
 from minilte.settings.knob import knob
 from minilte.settings.part import part
 
+OUTER_RATE = knob(0.7, "part of the way to the mean", above=0.0)
+OUTER_MOMENTUM = knob(0.9, "of the outer step", least=0.0, below=1.0)
+
 
 def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN) -> Rule:
     """A rule that steps along what `rule` would do."""
@@ -30,7 +33,7 @@ def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN) -> Rule:
 
 
 def toward(now: Tree, goal: Tree, buf: Tree, rate: float, momentum: float) -> tuple[Tree, Tree]:
-    """One outer step from `now` toward `goal`: (what comes of it, the momentum buffer)."""
+    """One outer step from `now` toward `goal`: (the new weights, the momentum buffer)."""
     d = tree.map(lambda now, goal: now - goal, now, goal)
     if momentum:
         buf = tree.map(lambda b, d: momentum * b + d, buf, d)
@@ -42,9 +45,8 @@ def toward(now: Tree, goal: Tree, buf: Tree, rate: float, momentum: float) -> tu
 class Outer:
     """A Nesterov step along the mean, as DiLoCo takes it (Douillard et al. 2023)."""
 
-    outer_rate: float = knob(0.7, "part of the way to the mean", above=0.0)
-    outer_momentum: float = knob(0.9, "of the outer step", least=0.0, below=1.0)
+    outer_rate: float = OUTER_RATE
+    outer_momentum: float = OUTER_MOMENTUM
 
     def build(self) -> Rule:
-        """The rule of these settings."""
         return outer(self.outer_rate, self.outer_momentum)

@@ -25,5 +25,4 @@ class Telescope:
     """The same mean from W_0, half the work, without resets."""
 
     def build(self) -> Rule:
-        """The rule."""
         return TELESCOPE

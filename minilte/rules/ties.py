@@ -73,5 +73,4 @@ class Ties:
     density: float = knob(0.2, "part of a head's change that is kept", above=0.0, most=1.0)
 
     def build(self) -> Rule:
-        """The rule of these settings."""
         return ties(self.density)

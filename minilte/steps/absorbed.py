@@ -1,8 +1,7 @@
 """Local steps with V_n absorbed: a head computes with its own dense W - s_n V_n, beside s_n B_n A_n alone.
 
-The same layer in another form (section 3.4 of the paper has this one). It saves the correction in every product and
-costs an m x n matrix a head. It needs W in full precision: with q(W) every head would have another base, which is
-neither shared nor sent.
+The same layer in the form of section 3.4 of the paper. It saves the correction in every product and costs an m x n
+matrix a head. It needs W in full precision: with q(W) every head would have a base of its own, neither shared nor sent.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ class Absorbed:
     """V_n absorbed into a dense W of each head."""
 
     def wrap(self, method: Method, task: Task, plan: Plan, factor: Sequence[float]) -> Method:
-        """The method with these steps."""
         return absorbed(method, plan)
 
 

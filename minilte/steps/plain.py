@@ -13,5 +13,4 @@ class Plain:
     """Every head by itself, V as factors beside W."""
 
     def wrap(self, method: Method, task: Task, plan: Plan, factor: Sequence[float]) -> Method:
-        """The method itself."""
         return method

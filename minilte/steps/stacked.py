@@ -1,9 +1,8 @@
 """Local steps with stacked rows: several heads of a process share one dense product, rows below rows.
 
 A head's batch is small when the cumulative batch is split among many: eight products of 32 rows cost more than one of
-256. The sums inside such a product are those of the heads one by one, but a BLAS may add them in another order, so
-the bits depend on which heads are stacked: a mode to ask for. Everything else (adapters, biases, losses, optimizers)
-stays each head's own.
+256. A BLAS may add the same sums in another order in the larger product, so the bits depend on which heads are
+stacked, and the mode is optional. Everything else (adapters, biases, losses, optimizers) stays each head's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +32,7 @@ def parts(x: Array, ends: Sequence[int]) -> list[Array]:
 
 
 def stacked(x: Array, heads: tuple, ends: tuple[int, ...]):
-    """Every head's layer on its own rows; the product with the W they share is one.    (b,n)->(b,m)"""
+    """Every head's layer on its own rows; a single product with the W they share.    (b,n)->(b,m)"""
     f, _ = networks.PAIRS[type(heads[0])]
     if isinstance(heads[0], Adapted):  # W is the same array in all
         y = x @ heads[0].W.T
@@ -67,7 +66,6 @@ class Stacking:
     stack: int = knob(2, "heads that share their dense products", least=1, most=MOST)
 
     def wrap(self, method: Method, task: Task, plan: Plan, factor: Sequence[float]) -> Method:
-        """The method with these steps."""
         return method._replace(together=stacked_steps(self.stack, task, plan, factor))
 
 
@@ -98,21 +96,16 @@ def group_steps(
             grad = optim.clip(trained_grads(grads[i], own), task.clip)
             trained[i], opts[i] = update(own, grad, opts[i], task.rate(step))
     means = np.mean(losses, axis=0)
-    return [
-        head._replace(now=now, replica=replica, opt=opt, loss=float(loss))
-        for head, (now, replica), opt, loss in zip(heads, trained, opts, means)
-    ]
+    done = zip(heads, trained, opts, means)
+    return [head._replace(now=now, replica=rep, opt=opt, loss=float(loss)) for head, (now, rep), opt, loss in done]
 
 
 def loss_and_grads(task: Task, plan: Plan, factor, main: Main, heads: Sequence[Head], trained: list, step: int):
     """The loss of each head on its own rows, and for each head the gradients of all layers."""
     batches = [task.batch(head.index, step) for head in heads]
     ends = tuple(int(end) for end in np.cumsum([len(x) for x, _ in batches]))
-    then = [None if main.then is None else main.then[head.index] for head in heads]
-    views = [
-        seen(main.weights, *own, V, plan.scales[head.index])
-        for own, V, head in zip(trained, then, heads, strict=True)
-    ]
+    V = main.then or [None] * len(plan.scales)
+    views = [seen(main.weights, *own, V[head.index], plan.scales[head.index]) for own, head in zip(trained, heads)]
     params = {name: Stacked(tuple(view[name] for view in views), ends) for name in views[0]}
     z, caches = networks.forward(task.net, params, np.concatenate([x for x, _ in batches]))
     done = [

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from minilte.around.guarded import FACTOR, Guarded, along, guarded, stopping
@@ -63,9 +63,9 @@ def check(policy, sent, main):
 def test_sound_heads_count_as_they_are(seed, then, policy):
     sent, main = heads(seed, then)
     sizes = [moved(one, main, n) for n, one in enumerate(sent)]
-    if max(sizes) <= FACTOR * sorted(sizes)[1]:
-        got, trust = check(policy, sent, main)
-        assert all(a is b for a, b in zip(got, sent, strict=True)) and trust.tolist() == [1, 1, 1, 1]
+    assume(max(sizes) <= FACTOR * sorted(sizes)[1])
+    got, trust = check(policy, sent, main)
+    assert all(a is b for a, b in zip(got, sent, strict=True)) and trust.tolist() == [1, 1, 1, 1]
 
 
 def test_heads_that_are_missing_do_not_hide_one_that_ran_away():
@@ -197,6 +197,7 @@ def test_a_head_that_was_bad_again_and_again_has_the_V_of_the_main_state(policy,
     for times, *merge in zip(TIMES, *threads.run(processes, work), strict=True):
         state = merge[0][0]
         assert state.trust[0] < 1 or times == 1.0
+        assert state.trust[0] == 1 or times != 1.0 or policy == "clip"  # who was clipped has a way to go yet
         remembered = {head.index: shown.main.then[head.index] for _, shown, heads in merge for head in heads}
         for n, V in enumerate(state.main.then):
             assert all(np.array_equal(a, b) for a, b in zip(*map(tree.leaves, (V, remembered[n])), strict=True))

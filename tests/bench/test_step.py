@@ -1,7 +1,10 @@
 """What the bench counts as the floor of a step are the products that the step does."""
 
+from collections import Counter
+
 import pytest
 
+from minilte.bench import step
 from minilte.bench.step import Size, products, rounds, shapes
 
 
@@ -32,3 +35,21 @@ def test_a_round_trains_and_the_products_run():
     one_round = rounds(size)
     assert [one_round().step for _ in range(3)] == [2, 4, 6]
     products(size)()
+
+
+@pytest.mark.parametrize(("heads", "every"), [(1, 1), (1, 3), (2, 1), (3, 4)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_floor_multiplies_every_product_of_a_round_as_often_as_the_round_does(monkeypatch, heads, every, threads):
+    size, done = Size(widths=(6, 5, 3), batch=12, heads=heads, rank=2, every=every), Counter()
+    work, matmul = products(size, threads), step.np.matmul
+
+    def counted(a, b, out):
+        done[(*a.shape, b.shape[1])] += 1
+        return matmul(a, b, out=out)
+
+    monkeypatch.setattr(step.np, "matmul", counted)
+    work()
+    expected = Counter()
+    for rows, inner, columns, times in shapes(size):
+        expected[rows, inner, columns] += round(times * every)
+    assert done == expected

@@ -13,3 +13,7 @@ def test_ratios_are_taken_pair_by_pair_over_blocks_of_calls():
         pair = timing.paired(lambda: calls.append("a"), lambda: calls.append("b"), runs=2, warm=2)
     assert "".join(calls) == "aabb" + "aabbbb" * 2
     assert pair.a.median == 2.5 and pair.b.median == 1 and pair.ratio == timing.Spread(2.5, 2, 3, 2)
+
+
+def test_a_spread_is_the_median_and_the_ends():
+    assert timing.spread([5.0, 1.0, 2.0]) == timing.Spread(2.0, 1.0, 5.0, 3)

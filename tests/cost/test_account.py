@@ -92,7 +92,9 @@ def test_the_methods_that_sum_gradients_send_what_the_closed_form_says(method, h
     got = sent(size, method=method, heads=heads, dtype=dtype, **kept)
     factors = 2 * (6 + 4) * (heads if method == "mhlora" else 1)
     numbers = 4 * 6 + 4 if method == "full" else factors + 4 * (replicas == "average")
-    expected = sliced(slices(heads, size), numbers) * (4 if dtype == "float32" else 8) * 6  # at every step
+    expected = (
+        sliced(slices(heads, size), slices(numbers, size)) * (4 if dtype == "float32" else 8) * 6
+    )  # at every step
     assert got["by_kind"] == ({"gradients": expected} if expected else {}) and got["total"] == expected
     assert got["headers"] == 6 * (size - 1) * 8 * (heads + 2 * size)
 

@@ -38,7 +38,7 @@ def test_all_gather_sends_what_each_has_along_every_directed_pair(sizes):
 def test_a_sum_by_slices_sends_slices_to_their_adder_and_sums_to_all(heads, units):
     sizes = traffic.slices(units, len(heads))
     pairs = [(i, j) for i in range(len(heads)) for j in range(len(heads)) if i != j]
-    assert traffic.sliced(heads, units) == sum(heads[i] * sizes[j] + sizes[i] for i, j in pairs)
+    assert traffic.sliced(heads, sizes) == sum(heads[i] * sizes[j] + sizes[i] for i, j in pairs)
 
 
 @given(workers, st.integers(0, 50), st.integers(0, 50))

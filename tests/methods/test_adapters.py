@@ -108,5 +108,5 @@ def test_a_scale_beyond_all_use_is_refused_of_a_single_layer_too():
 
 
 def test_every_head_has_a_rank():
-    with pytest.raises(BadInput, match="head-ranks: expected one for each of 2 heads, got 3"):
+    with pytest.raises(BadInput, match="head-ranks: expected a rank for each of 2 heads, got 3"):
         tiny.config(head_ranks=(1, 2, 3))
