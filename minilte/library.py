@@ -1,8 +1,10 @@
-"""Training from Python: NumPy in, NumPy out, with parts of one's own where they are given."""
+"""Training from Python: NumPy in, NumPy out, with the caller's own parts where they are given."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from minilte.comm.launch import first_of_job, promised
 from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
 from minilte.core.method import Method
@@ -15,11 +17,12 @@ from minilte.job.result import Result, load
 from minilte.run.observe import Record, dense_weights
 from minilte.run.session import advance, first_state, open_session
 from minilte.settings.config import Config
-from minilte.settings.stored import read_settings
+from minilte.settings.knob import nothing
+from minilte.settings.stored import absolute, read_settings
 from minilte.show.pictures import run_pictures
 
-KINDS = {  # of what may be given -> what it has to be, in words, and how to tell
-    "data": ("a Dataset", lambda thing: isinstance(thing, Dataset)),
+KINDS = {  # what may be given -> what is expected, and its check
+    "data": ("a Dataset (a file: data of Config)", lambda thing: isinstance(thing, Dataset)),
     "rule": ("a Rule(init, merge); see minilte.core.types.Rule", lambda thing: isinstance(thing, Rule)),
     "method": (
         "a function of (task, config) that returns a Method",
@@ -31,13 +34,20 @@ KINDS = {  # of what may be given -> what it has to be, in words, and how to tel
 
 
 def with_own(config: Config, **own) -> Config:
-    """The settings with things of the caller's own in the place of what they name. Raises BadInput."""
+    """The settings with the caller's own things in the place of the parts that they name. Raises BadInput.
+
+    Warns where a launcher made several processes of the program: that is fine for a run of its own on each, and wrong
+    for whoever expects the heads to be shared.
+    """
+    processes, launcher = promised()
+    if processes > 1 and first_of_job():
+        words = f"{launcher} started {processes} processes, and each makes this whole run"
+        warnings.warn(f"{words}; to share its heads among them: python -m minilte.train", stacklevel=3)
     for name, thing in own.items():
         words, fits = KINDS[name]
         if thing is not None and not fits(thing):
             raise BadInput(f"{name}: expected {words}, got {brief(thing)}")
-    places = {"network" if name == "net" else name: thing for name, thing in own.items()}
-    return config.holding(**places)
+    return config.holding(network=own.pop("net"), **own)
 
 
 def rounds(
@@ -80,6 +90,8 @@ def fit(
     ((3, 6), (5, 3))
     """
     config = with_own(config, data=data, rule=rule, method=method, schedule=schedule, net=net)
+    if out == "":
+        raise BadInput(nothing("out"))
     session = open_session(config)
     if out is not None:
         return in_folder(Path(out), config, session)
@@ -88,16 +100,18 @@ def fit(
         records.append(record)
     built = session.built
     weights = dense_weights(built.method, state.main)
-    return Result(config, built.task.net, weights, built.data.scaling or unscaled(built.data.inputs), records)
+    scaling = built.data.scaling or unscaled(built.data.inputs)
+    return Result(config, built.task.net, weights, scaling, records, built.data.labels)
 
 
 def in_folder(path: Path, config: Config, session) -> Result:
     """Train to the end in a run folder, from where it stands."""
+    kept = absolute(config)
     if not (path / "config.json").exists():
-        job.begin(path, config, Solo())
-    elif (had := read_settings(path)).flat() != config.flat():
+        job.begin(path, kept, Solo())
+    elif (had := read_settings(path)).flat() != kept.flat():
         raise BadInput(f"out {shown(path)}: it holds a run of other settings, {had!r:.200}; name another folder")
-    job.run(path, session, job.SILENT._replace(draw=run_pictures))
+    job.run(path, session._replace(config=kept), job.SILENT._replace(draw=run_pictures))
     return load(path, session.built.task.net)._replace(config=config)
 
 

@@ -78,6 +78,18 @@ def test_a_good_run_warns_of_nothing():
         ml.fit(tiny.config())
 
 
+@pytest.mark.parametrize(("process", "warns"), [("0", 1), ("1", 0)])
+def test_a_program_of_several_processes_is_warned_once_that_each_makes_the_whole_run(monkeypatch, process, warns):
+    monkeypatch.setenv("PMI_SIZE", "3")
+    monkeypatch.setenv("PMI_RANK", process)
+    for train in (lambda: ml.fit(tiny.config(steps=0)), lambda: list(ml.rounds(tiny.config(steps=0)))):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            train()
+        assert len(said) == warns
+        assert all("mpirun started 3 processes, and each makes this whole run" in str(one.message) for one in said)
+
+
 def test_settings_that_fit_nothing_are_refused_when_the_rounds_begin():
     with pytest.raises(BadInput):
         next(ml.rounds(tiny.config(samples=4)))
@@ -171,6 +183,33 @@ def test_a_thing_of_another_kind_is_refused_in_words(name):
     assert str(caught.value) == f"{name}: expected {KINDS[name][0]}, got 'text'"
 
 
+@pytest.mark.parametrize("field", ["x_train", "y_train", "x_test", "y_test"])
+def test_a_dataset_crosses_the_border_of_all_data(field):
+    data = labelled()
+    lists = data._replace(**{field: getattr(data, field).tolist()})
+    config = tiny.config()
+    assert sha256(ml.fit(config, lists).weights) == sha256(ml.fit(config, data).weights)
+    masked = data._replace(**{field: np.ma.array(getattr(data, field))})
+    for train in (ml.fit, lambda *given: list(ml.rounds(*given))):
+        with pytest.raises(BadInput, match=f"^data: {field}: a masked array"):
+            train(config, masked)
+        with pytest.raises(BadInput, match="^data: expected a Dataset .a file: data of Config., got"):
+            train(config, tuple(data))
+
+
+@pytest.mark.parametrize("data", ["own.npz", Path("own.npz"), ["x"], (np.eye(3), [0, 1, 2]), np.ma.array(np.eye(3))])
+def test_data_that_are_no_dataset_are_refused_with_the_remedy(data):
+    with pytest.raises(BadInput, match="^data: expected a Dataset .a file: data of Config., got"):
+        ml.fit(tiny.config(), data)
+
+
+def test_targets_out_of_scale_are_no_matter_of_the_learning_rate():
+    data = labelled()
+    huge = data._replace(y_train=data.x_train[:, :1] * 1e20, y_test=data.x_test[:, :1], classes=None)
+    with pytest.raises(BadInput, match="made in float32: y_train.* expected at most .*larger unit"):
+        ml.fit(tiny.config(), huge)
+
+
 @pytest.mark.parametrize("changes", [dict(method="full"), dict(method="lora"), dict(method="fedavg")], ids=str)
 def test_a_rule_that_the_method_has_no_use_for_is_refused(changes):
     with pytest.raises(BadInput, match=f"^rule: method {changes['method']} takes none, got "):
@@ -200,6 +239,11 @@ def command(capsys):
         return code, capsys.readouterr().err
 
     return run
+
+
+def test_an_empty_path_is_no_folder():
+    with pytest.raises(BadInput, match="^out: expected a value, got nothing"):
+        ml.fit(tiny.config(), out="")
 
 
 def test_a_run_in_a_folder_is_the_run_of_the_command(tmp_path, command):

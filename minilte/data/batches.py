@@ -38,10 +38,20 @@ def batches(
 ) -> Callable[[int, int], tuple[Array, Array]]:
     """The function (head, step) -> (x, y) that takes `block`'s samples out of the training set.
 
-    Raises BadInput as `block` does, at once.
+    Raises BadInput for a batch above the training set, or too small to give each head a sample.
     """
-    n_train = len(data.x_train)
-    _check(n_train, batch, heads, head_data)
+    n_train, least = len(data.x_train), heads if head_data == "own" else 1
+    if head_data not in HEAD_DATA:
+        raise BadInput(f"head data {head_data!r}, expected {' or '.join(HEAD_DATA)}")
+    if heads < 1:
+        raise BadInput(f"heads {heads}, expected at least 1")
+    if least > n_train:
+        raise BadInput(f"heads: {heads} with data of their own need as many samples, there are {n_train} to train on")
+    if not least <= batch <= n_train:
+        raise BadInput(
+            f"batch {batch} for {heads} heads with {head_data} data, expected {least} to {n_train}"
+            f" (one sample a head, the size of the training set); set --batch {min(max(batch, least), n_train)}"
+        )
 
     def samples(head: int, step: int) -> tuple[Array, Array]:
         rows = block(n_train, batch, heads, head, step, seed, head_data)
@@ -51,14 +61,11 @@ def batches(
 
 
 def block(n_train: int, batch: int, heads: int, head: int, step: int, seed: int, head_data: str = "own") -> Array:
-    """Indices into the training set for one head at one step.
+    """Indices into the training set for one head at one step, of a batch that `batches` admits.
 
-        own    the head's block of `np.array_split` of the cumulative batch; in head order they are the whole
-        same   the whole cumulative batch
-
-    Raises BadInput for a batch above the training set, or too small to give each head a sample.
+    own    the head's block of `np.array_split` of the cumulative batch; in head order they are the whole
+    same   the whole cumulative batch
     """
-    _check(n_train, batch, heads, head_data)
     epoch, start = divmod(step * batch, n_train)
     whole = _permutation(seed, epoch, n_train)[start : start + batch]
     if len(whole) < batch:  # the rest is of the next epoch, and no later, since batch <= n_train
@@ -71,18 +78,3 @@ def _permutation(seed: int, epoch: int, n_train: int) -> Array:
     order = stream(seed, "batch", epoch).permutation(n_train)
     order.flags.writeable = False  # all callers get this array
     return order
-
-
-def _check(n_train: int, batch: int, heads: int, head_data: str) -> None:
-    if head_data not in HEAD_DATA:
-        raise BadInput(f"head data {head_data!r}, expected {' or '.join(HEAD_DATA)}")
-    if heads < 1:
-        raise BadInput(f"heads {heads}, expected at least 1")
-    least = heads if head_data == "own" else 1
-    if least > n_train:
-        raise BadInput(f"heads: {heads} with data of their own need as many samples, there are {n_train} to train on")
-    if not least <= batch <= n_train:
-        raise BadInput(
-            f"batch {batch} for {heads} heads with {head_data} data, expected {least} to {n_train}"
-            f" (one sample a head, the size of the training set); set --batch {min(max(batch, least), n_train)}"
-        )

@@ -1,12 +1,15 @@
-"""The dataset that every loader returns: checked, cast and standardised."""
+"""The dataset that every loader returns, and how a run takes it: validated, standardised, cast."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from minilte.core.errors import BadInput
+from minilte.core.random import stream
 from minilte.core.types import Array
 
+DRAWS = {"test": 0, "valid": 1}  # each split has a stream of its own
 FLOOR = 1e-10  # of a feature's largest value; the rounding of a mean over 1e6 rows stays below it
 COLUMNS = 64  # features standardised at a time, so that float64 copies stay small
 
@@ -40,7 +43,12 @@ class Dataset(NamedTuple):
     y_test: Array  # (b,) or (b, k)
     classes: int | None  # None: regression
     name: str
-    scaling: Scaling | None = None  # of x_train and x_test; None: they are as they came
+    scaling: Scaling | None = None  # of all inputs; None: they are as they came
+    x_valid: Array | None = None  # training rows that are held out, for evaluation and choice
+    y_valid: Array | None = None
+    labels: tuple = ()  # what the file calls the classes, in their order; (): 0 to classes - 1
+    scale: str = ""  # how `prepared` is to standardise the inputs: "columns", each by itself; "together"; "": not
+    said: tuple[str, ...] = ()  # what the file was taken for, in sentences
 
     @property
     def inputs(self) -> int:
@@ -52,44 +60,100 @@ class Dataset(NamedTuple):
         """The width of a prediction: one score a class, or k."""
         return self.classes or self.y_train.shape[1]
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The sets of rows that there are: what is trained on, what evaluations look at, and the test set."""
+        return ("train", "test") if self.x_valid is None else ("train", "valid", "test")
+
 
 def blank(inputs: int, outputs: int, classes: int | None, rows: int, dtype: str, name: str = "nothing") -> Dataset:
     """A data set of zeros that take no memory, for what depends on the widths of the data alone."""
     zero = np.zeros((), dtype)
     x = np.broadcast_to(zero, (rows, inputs))
-    y = np.zeros(rows, np.int64) if classes else np.broadcast_to(zero, (rows, outputs))
-    return Dataset(x, y, x, y, classes, name)
+    y = np.broadcast_to(np.int64(0), (rows,)) if classes else np.broadcast_to(zero, (rows, outputs))
+    return Dataset(x, y, x, y, classes, name, x_valid=x, y_valid=y)
 
 
-def checked(data: Dataset, where: str) -> Dataset:
+def hold_out(data: Dataset, split: str, count: int, seed: int) -> Dataset:
+    """So many training rows, drawn by the seed, as the rows of `split`; all stay in their old order."""
+    order = stream(seed, "split", DRAWS[split]).permutation(len(data.x_train))
+    out, kept = (np.sort(rows) for rows in np.split(order, [count]))
+    x, y = data.x_train, data.y_train
+    return data._replace(**{f"x_{split}": x[out], f"y_{split}": y[out]}, x_train=x[kept], y_train=y[kept])
+
+
+def prepared(data: Dataset, dtype: str, seed: int = 0, validate: float = 0.0) -> Dataset:
+    """The dataset as a run takes it: rows held out to validate, inputs standardised, in floats of `dtype`.
+
+    `validate` counts rows, or is a share of the training rows where it is below 1. The scaling is measured on the rows
+    that stay. Rows that are held out already stay held out. Raises BadInput.
+    """
+    if validate and data.x_valid is None:
+        rows = len(data.x_train)
+        if (count := max(1, round(validate * rows)) if validate < 1 else int(validate)) >= rows:
+            raise BadInput(f"validate: {count} of {rows} training rows, expected fewer, so that some stay")
+        data = hold_out(data, "valid", count, seed)
+    return standardise(data, dtype, data.scale == "together") if data.scale else cast(data, dtype)
+
+
+def validated(data: Dataset, where: str) -> Dataset:
     """The same dataset, once shapes agree, every number is finite and every label is in range.
 
     `where` opens the message: a file, a folder, a name. Raises BadInput.
     """
-    for split in ("train", "test"):
+    for split in data.splits:
         x, y = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
         if x.ndim != 2 or 0 in x.shape:
             raise BadInput(f"{where}: x_{split} has shape {x.shape}, expected (rows, features)")
         if len(x) != len(y):
             raise BadInput(f"{where}: x_{split} has {len(x)} rows and y_{split} {len(y)}, expected as many")
-        if (data.classes is None) != (y.ndim == 2) or (data.classes and y.dtype.kind not in "iu"):
+        if (data.classes is None) != (y.ndim == 2) or 0 in y.shape or (data.classes and y.dtype.kind not in "iu"):
             kind = "(rows, targets) of numbers" if data.classes is None else "(rows,) of whole-number labels"
             raise BadInput(f"{where}: y_{split} is {y.dtype}{list(y.shape)}, expected {kind}")
-        _finite(x, f"{where}: x_{split}")
-        _finite(y, f"{where}: y_{split}")
-        if data.classes is not None:
-            _in_range(y, data.classes, f"{where}: y_{split}")
-    _same_width(data.x_train, data.x_test, f"{where}: x_test")
-    _same_width(data.y_train, data.y_test, f"{where}: y_test")
+        for letter, values, train, classes in (("x", x, data.x_train, None), ("y", y, data.y_train, data.classes)):
+            _check_values(values, train.shape[1:], classes, f"{where}: {letter}_{split}")
     return data
+
+
+def finite(values: Array, where: str) -> None:
+    """Raises BadInput, naming the place, for a number that is none."""
+    good = np.isfinite(values)
+    if not good.all():
+        place = tuple(int(i) for i in np.argwhere(~good)[0])
+        raise BadInput(f"{where}{list(place)} is {values[place]}, expected a finite number: mend it or drop the row")
+
+
+def _check_values(values: Array, width: tuple[int, ...], classes: int | None, where: str) -> None:
+    finite(values, where)
+    if values.shape[1:] != width:
+        raise BadInput(f"{where} has rows of shape {values.shape[1:]}, expected {width} as in training")
+    if classes is not None and (bad := np.flatnonzero((values < 0) | (values >= classes))).size:
+        raise BadInput(f"{where}[{bad[0]}] is label {values[bad[0]]}, expected 0 to {classes - 1}")
 
 
 def cast(data: Dataset, dtype: str) -> Dataset:
     """The same dataset in floats of `dtype`; labels stay int64. Raises BadInput where a number overflows."""
-    floats = ["x_train", "x_test"] if data.classes else ["x_train", "x_test", "y_train", "y_test"]
+    floats = [f"{letter}_{split}" for split in data.splits for letter in ("x" if data.classes else "xy")]
     with np.errstate(over="ignore"):  # the check below reports it, with the place
         arrays = {field: getattr(data, field).astype(dtype, copy=False) for field in floats}
-    return checked(data._replace(**arrays), f"{data.name} in {dtype}")
+    data = validated(data._replace(**arrays), f"{data.name} in {dtype}")
+    for field, values in arrays.items():
+        in_scale(values, f"{data.name} in {dtype}: {field}")
+    return data
+
+
+def in_scale(values: Array, where: str) -> None:
+    """Raises BadInput for floats whose squares, a million million of them together, leave the range of their dtype.
+
+    The loss is a mean of such squares, so it would be infinite whatever the learning rate.
+    """
+    most = math.sqrt(np.finfo(values.dtype).max) / 1e6
+    if max(values.max(), -values.min()) > most:
+        place = np.unravel_index(int(np.argmax(np.abs(values))), values.shape)
+        raise BadInput(
+            f"{where}{list(map(int, place))} is {values[place]:.3g}, expected at most {most:.1g} for its square to fit:"
+            " give it in a larger unit"
+        )
 
 
 def standardise(data: Dataset, dtype: str, together: bool = False) -> Dataset:
@@ -100,8 +164,8 @@ def standardise(data: Dataset, dtype: str, together: bool = False) -> Dataset:
     """
     scaling = fit_scaling(data.x_train, together)
     with np.errstate(over="ignore", invalid="ignore"):  # `cast` reports it, with the place
-        x_train, x_test = scaling.apply(data.x_train, dtype), scaling.apply(data.x_test, dtype)
-    return cast(data._replace(x_train=x_train, x_test=x_test, scaling=scaling), dtype)
+        scaled = {f"x_{split}": scaling.apply(getattr(data, f"x_{split}"), dtype) for split in data.splits}
+    return cast(data._replace(**scaled, scaling=scaling, scale=""), dtype)
 
 
 def fit_scaling(x: Array, together: bool = False) -> Scaling:
@@ -112,10 +176,8 @@ def fit_scaling(x: Array, together: bool = False) -> Scaling:
     (deviation under `FLOOR` of its largest value) gets deviation inf and becomes 0 in every set: it has no
     information, and dividing by its rounding error would make noise of it.
     """
-    mean, deviation = np.empty(x.shape[1]), np.empty(x.shape[1])
-    for first in range(0, x.shape[1], COLUMNS):
-        columns = slice(first, first + COLUMNS)
-        mean[columns], deviation[columns] = _moments(x[:, columns].astype(np.float64))
+    blocks = (x[:, first : first + COLUMNS].astype(np.float64) for first in range(0, x.shape[1], COLUMNS))
+    mean, deviation = map(np.concatenate, zip(*map(_moments, blocks)))
     if together:
         spread = np.sqrt((np.where(np.isinf(deviation), 0, deviation) ** 2 + (mean - mean.mean()) ** 2).mean())
         mean, deviation = np.full_like(mean, mean.mean()), np.full_like(deviation, spread or np.inf)
@@ -131,22 +193,3 @@ def _moments(x: Array) -> tuple[Array, Array]:
     deviation = np.sqrt(((x - mean) ** 2).mean(axis=0))
     deviation[deviation < FLOOR] = np.inf
     return mean * size, deviation * size
-
-
-def _finite(values: Array, where: str) -> None:
-    good = np.isfinite(values)
-    if not good.all():
-        place = tuple(int(i) for i in np.argwhere(~good)[0])
-        raise BadInput(f"{where}{list(place)} is {values[place]}, expected a finite number: mend it or drop the row")
-
-
-def _in_range(labels: Array, classes: int, where: str) -> None:
-    bad = np.flatnonzero((labels < 0) | (labels >= classes))
-    if bad.size:
-        raise BadInput(f"{where}[{bad[0]}] is label {labels[bad[0]]}, expected 0 to {classes - 1}")
-
-
-def _same_width(train: Array, test: Array, where: str) -> None:
-    if train.shape[1:] != test.shape[1:]:
-        got, expected = test.shape[1:], train.shape[1:]
-        raise BadInput(f"{where} has rows of shape {got}, expected {expected} as in training")

@@ -6,9 +6,11 @@ Packed with gzip or plain; the content decides, not the name. Never more than on
 declares is unpacked.
 """
 
+import glob
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
 from typing import BinaryIO
@@ -17,49 +19,90 @@ import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Array
-from minilte.data.dataset import Dataset, checked
+from minilte.data.border import assembled
+from minilte.data.dataset import Dataset
 from minilte.disk.files import LIMIT, encoded, opened, reason, shown, small_enough
 
 LABELS, IMAGES = 0x801, 0x803  # the last byte of a magic is the number of axes
 KINDS = {LABELS: "labels", IMAGES: "images"}
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FILE = re.compile(r"(?P<prefix>|.+-)(?P<split>train|t10k|test)-(?P<kind>images|labels)[-.]idx[13]-ubyte(\.gz)?")
+TEST = {("test", "images"), ("test", "labels")}
+ORDER = [(split, kind) for split in ("train", "test") for kind in ("images", "labels")]  # as in NAMES
 PIECE = 2**20  # bytes read at a time
 
 
-def read_folder(folder: str, classes: int | None = None) -> Dataset:
-    """The dataset of the four files in `NAMES`, each plain or with `.gz`; images as rows of uint8.
+def read_folder(folder: str, classes: int | None = None, seed: int = 0) -> Dataset:
+    """The dataset of the IDX files in a folder (see `paths`); images as rows of uint8, all standardised together.
 
-    `classes` defaults to the largest training label + 1, at least 2. Raises BadInput naming the file.
+    Without a test set a fifth is held out, drawn by the seed. `classes`: the labels must be 0 to classes - 1; else they
+    are those of the training set. Raises BadInput naming the file.
     """
-    train_images, train_labels, test_images, test_labels = paths(folder)
-    x_train, y_train = _pair(train_images, train_labels)
-    x_test, y_test = _pair(test_images, test_labels)
-    if x_test.shape[1:] != x_train.shape[1:]:
-        raise BadInput(
-            f"{shown(test_images)}: images of {x_test.shape[1:]} pixels, expected {x_train.shape[1:]} as in training"
-        )
-    classes = classes or max(2, int(y_train.max()) + 1)
-    for path, labels in ((train_labels, y_train), (test_labels, y_test)):
-        if labels.max() >= classes:
-            first = int(np.argmax(labels >= classes))
-            raise BadInput(f"{shown(path)}: label {labels[first]} at position {first}, expected 0 to {classes - 1}")
-    name = os.path.basename(os.path.abspath(folder))
-    return checked(Dataset(_flat(x_train), y_train, _flat(x_test), y_test, classes, name), shown(folder))
+    places = paths(folder)
+    pairs = [read_pair(images, labels) for images, labels in zip(places[::2], places[1::2])]
+    sizes = [x.shape[1:] for x, _ in pairs]
+    if len(set(sizes)) > 1:
+        raise BadInput(f"{shown(places[2])}: images of {sizes[1]} pixels, expected {sizes[0]} as in training")
+    files = dict(zip(("train", "test"), places[1::2]))
+    place = lambda split, i: f"{shown(files[split])} position {i}"  # noqa: E731
+    flat = [(x.reshape(len(x), -1), y.astype(np.int64)) for x, y in pairs]
+    return assembled(named(folder), shown(folder), seed, *flat, place=place, classes=classes, scale="together")
+
+
+def read_pair(images: str, labels: str) -> tuple[Array, Array]:
+    """Images (a, height, width) and their labels (a,), of two files. Raises BadInput."""
+    x, y = read_idx(images, IMAGES), read_idx(labels, LABELS)
+    if len(x) != len(y):
+        expected = f"expected {len(x)}, the images in {os.path.basename(images)}"
+        raise BadInput(f"{shown(labels)}: {len(y)} labels, {expected}")
+    return x, y
+
+
+def named(folder: str) -> str:
+    """What the data in a folder are called: torchvision keeps those of MNIST in MNIST/raw."""
+    parts = os.path.abspath(folder).split(os.sep)
+    return parts[-2] if parts[-1] == "raw" and len(parts) > 2 else parts[-1]
 
 
 def paths(folder: str) -> list[str]:
-    """Where the four files of `NAMES` are; the plain file where there is a packed file too.
+    """Where the files are: images and labels to train on, and those to test on if there are any.
 
-    Raises BadInput naming the missing files.
+    They are called as in `NAMES`, or with a dot before idx, or as EMNIST's are (emnist-letters-test-images-…); in the
+    folder itself, or in the folder raw that torchvision makes. The plain file where there is a packed file too.
+    Raises BadInput naming what is missing, or the data sets where there are several.
     """
+    sets = {
+        (place, prefix): files for place in (folder, *inside(folder)) for prefix, files in found_in(place).items()
+    }
+    if len(sets) > 1:
+        which = ", ".join(f"{os.path.relpath(place, folder)}/{prefix}…" for place, prefix in sets)
+        raise BadInput(f"{shown(folder)}: holds several data sets ({which:.160}), expected one: give each a folder")
+    files = next(iter(sets.values()), {})
+    needed = [
+        name for name, key in zip(NAMES, ORDER) if key not in files and (key[0] == "train" or TEST & files.keys())
+    ]
+    if needed:
+        raise BadInput(f"{shown(folder)}: holds no {', '.join(needed)} (plain or with .gz)")
+    return [files[key] for key in ORDER if key in files]
+
+
+def inside(folder: str) -> list[str]:
+    """The folders in which torchvision keeps the files of a data set, or of several."""
+    top = glob.escape(folder)
+    return sorted(place for pattern in ("raw", "*/raw") for place in glob.glob(os.path.join(top, pattern)))
+
+
+def found_in(folder: str) -> dict[str, dict[tuple[str, str], str]]:
+    """{what their names begin with: {("train", "images"): path, …}} of the IDX files in a folder. Raises BadInput."""
     try:
-        present = set(os.listdir(os.fsdecode(encoded(folder))))
+        present = sorted(os.listdir(os.fsdecode(encoded(folder))), reverse=True)  # the plain file after the packed
     except OSError as error:
         raise BadInput(f"{shown(folder)}: cannot be read: {reason(error)}") from error
-    missing = [name for name in NAMES if not {name, f"{name}.gz"} & present]
-    if missing:
-        raise BadInput(f"{shown(folder)}: holds no {', '.join(missing)} (plain or with .gz)")
-    return [os.path.join(folder, name if name in present else f"{name}.gz") for name in NAMES]
+    sets: dict[str, dict] = {}
+    for match in filter(None, map(FILE.fullmatch, present)):
+        split = "train" if match["split"] == "train" else "test"
+        sets.setdefault(match["prefix"], {})[split, match["kind"]] = os.path.join(folder, match[0])
+    return sets
 
 
 def read_idx(path: str, magic: int) -> Array:
@@ -117,17 +160,3 @@ def _take(stream: BinaryIO, count: int) -> bytearray:
     while len(data) < count and (piece := stream.read(min(PIECE, count - len(data)))):
         data += piece
     return data
-
-
-def _pair(images: str, labels: str) -> tuple[Array, Array]:
-    """uint8 images (a, height, width) and int64 labels (a,) of two files that must agree on a."""
-    x, y = read_idx(images, IMAGES), read_idx(labels, LABELS)
-    if len(x) != len(y):
-        raise BadInput(
-            f"{shown(labels)}: {len(y)} labels, expected {len(x)}, the images in {os.path.basename(images)}"
-        )
-    return x, y.astype(np.int64)
-
-
-def _flat(images: Array) -> Array:
-    return images.reshape(len(images), -1)

@@ -6,11 +6,11 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from minilte.core.errors import BadInput
-from minilte.data.dataset import Dataset, cast, standardise
-from minilte.data.idx import NAMES, read_folder
-from minilte.data.synthetic import least_squares
+from minilte.data.dataset import Dataset, prepared
+from minilte.data.idx import paths, read_folder
+from minilte.data.synthetic import LeastSquares
 from minilte.data.tables import read_csv, read_npz
-from minilte.disk.files import opened, shown
+from minilte.disk.files import brief, opened, shown
 from minilte.settings.knob import knob
 from minilte.settings.part import part
 
@@ -32,109 +32,80 @@ class FashionMini:
     """5,000 + 2,000 images of Fashion-MNIST, shipped with the package."""
 
     named = True  # known by name, so no note on what it was taken for
+    drawn = False  # at random, in bits that depend on the machine
 
-    def load(self, seed: int, dtype: str) -> Dataset:
-        """The dataset. Raises BadInput."""
-        return load("fashion-mini", None, seed, dtype)
+    def load(self, seed: int) -> Dataset:
+        """The dataset, once every file is what it was at the release. Raises BadInput."""
+        for name, expected in SHA256.items():
+            with opened(MINI / name) as stream:
+                got = hashlib.file_digest(stream, "sha256").hexdigest()
+            if got != expected:
+                raise BadInput(f"{shown(MINI / name)}: sha256 {got}, expected {expected}: reinstall minilte")
+        return read_folder(os.fspath(MINI), 10)._replace(name=self.name)
 
 
 @part("data", "fashion-mnist")
 class FashionMNIST:
     """60,000 + 10,000 images (Xiao et al. 2017), from this machine."""
 
-    data_dir: str = knob("", "its folder; default $MINILTE_DATA, then where Debian puts it")
+    data_dir: str = knob("", "its folder; default $MINILTE_DATA if that is set, else where Debian puts it", path=True)
 
-    named = True
+    named, drawn = True, False
 
-    def load(self, seed: int, dtype: str) -> Dataset:
-        """The dataset. Raises BadInput."""
-        return load("fashion-mnist", self.data_dir or None, seed, dtype)
+    def load(self, seed: int) -> Dataset:
+        """The dataset: from the folder that is named, else from Debian's. Raises BadInput."""
+        places = {"data-dir": self.data_dir, "$MINILTE_DATA": os.environ.get("MINILTE_DATA"), "Debian's": DEBIAN}
+        kind, place = next((kind, place) for kind, place in places.items() if place)
+        try:
+            paths(place)
+        except BadInput as trouble:  # a place that is named and wrong is no reason to look elsewhere
+            remedy = "name its folder, or leave that out and install Debian's package dataset-fashion-mnist"
+            raise BadInput(f"fashion-mnist, {kind} {trouble}; {remedy}") from None
+        said = f"fashion-mnist: of {kind} {shown(place)}"
+        return read_folder(place, 10, seed)._replace(name=self.name, said=(said,))
 
 
 @part("data", "file")
 class File:
     """A folder of IDX files, an .npz or a .csv."""
 
-    path: str = knob("", "where it is", hidden=True)
+    path: str = knob("", "where it is", hidden=True, path=True)
+    target: str = knob("", "the column of a .csv that is the target: its name, or its number from 1")
 
-    named = False
+    named = drawn = False
 
-    def load(self, seed: int, dtype: str) -> Dataset:
+    def load(self, seed: int) -> Dataset:
         """The dataset. Raises BadInput."""
-        return load(self.path, None, seed, dtype)
+        folder, suffix = os.path.isdir(self.path), os.path.splitext(self.path)[1].lower()
+        reader = read_folder if folder else READERS.get(suffix)
+        if self.target and reader is not read_csv:
+            raise BadInput(f"target: {shown(self.path)} is no .csv, got {brief(self.target)}; leave it out")
+        if reader:
+            return reader(self.path, seed=seed, **({"target": self.target} if self.target else {}))
+        if os.path.exists(self.path):
+            raise BadInput(f"{shown(self.path)}: expected a folder of IDX files, an .npz or a .csv")
+        near = "".join(f"did you mean {name}? " for name in get_close_matches(self.path, KNOWN, n=1))
+        raise BadInput(
+            f"dataset {self.path!r}: no such name, folder or file, {near}expected one of {', '.join(KNOWN)}, or a path"
+        )
 
 
 def load(
-    name_or_path: str, data_dir: str | None = None, seed: int = 0, dtype: str = "float32", **least_squares_options
+    name_or_path: str | os.PathLike,
+    data_dir: str | None = None,
+    seed: int = 0,
+    dtype: str = "float32",
+    target: str = "",
+    validate: float = 0.0,
 ) -> Dataset:
-    """The dataset, checked, standardised and in floats of `dtype`.
+    """The dataset of a name in `KNOWN`, or of a path: a folder of IDX files, an .npz or a .csv; as a run takes it.
 
-        fashion-mini    5,000 + 2,000 images of Fashion-MNIST, shipped with the package
-        fashion-mnist   60,000 + 10,000, from `data_dir`, else $MINILTE_DATA, else where Debian puts it
-        least-squares   drawn by the seed; takes the options of `synthetic.least_squares`
-        a path          a folder of IDX files, an .npz or a .csv; ./fashion-mini is a path
-
-    The seed draws the least-squares problem, and the test rows of a table that has none.
-    Least squares is not standardised: law L6 needs E x x^T = I as drawn, and a deviation measured on the
-    training set differs from 1. Raises BadInput for whatever cannot be read.
+    `data_dir` is where fashion-mnist is, `target` the column of a .csv, `validate` as in `prepared`. The seed draws the
+    least-squares problem, and the rows that are held out. A path begins with ./ where its name is known. Raises BadInput
+    for whatever cannot be read.
     """
     if dtype not in DTYPES:
         raise BadInput(f"dtype {dtype!r}, expected {' or '.join(DTYPES)}")
-    if name_or_path == "least-squares":
-        return cast(least_squares(seed, **_known_options(least_squares_options)), dtype)
-    if least_squares_options:
-        raise BadInput(
-            f"dataset {shown(name_or_path)}: got {', '.join(least_squares_options)}, expected no"
-            " such options: they belong to least-squares"
-        )
-    images = name_or_path in KNOWN or os.path.isdir(name_or_path)
-    return standardise(_read(os.fspath(name_or_path), data_dir, seed), dtype, together=images)
-
-
-def _read(name: str, data_dir: str | None, seed: int) -> Dataset:
-    if name == "fashion-mini":
-        return _fashion_mini()
-    if name == "fashion-mnist":
-        return read_folder(_fashion_mnist(data_dir), classes=10)._replace(name=name)
-    if os.path.isdir(name):
-        return read_folder(name)
-    reader = READERS.get(os.path.splitext(name)[1].lower())
-    if reader is not None:
-        return reader(name, seed)
-    if os.path.exists(name):
-        raise BadInput(f"{shown(name)}: expected a folder of IDX files, an .npz or a .csv")
-    raise BadInput(f"dataset {name!r}: no such name, folder or file, {_instead(name, KNOWN)}, or a path")
-
-
-def _fashion_mini() -> Dataset:
-    """The packaged images, once every file is what it was at the release."""
-    for name, expected in SHA256.items():
-        with opened(MINI / name) as stream:
-            got = hashlib.file_digest(stream, "sha256").hexdigest()
-        if got != expected:
-            raise BadInput(f"{shown(MINI / name)}: sha256 {got}, expected {expected}: reinstall minilte")
-    return read_folder(str(MINI), classes=10)._replace(name="fashion-mini")
-
-
-def _fashion_mnist(data_dir: str | None) -> str:
-    """The first of the three places that holds any of the four files."""
-    places = {"data dir": data_dir, "$MINILTE_DATA": os.environ.get("MINILTE_DATA"), "Debian's": DEBIAN}
-    for place in filter(None, places.values()):
-        if any(os.path.exists(os.path.join(place, name + end)) for name in NAMES for end in ("", ".gz")):
-            return place
-    tried = ", ".join(f"{kind} {shown(place) if place else '(not set)'}" for kind, place in places.items())
-    raise BadInput(f"fashion-mnist: no IDX files in {tried}: install Debian's package dataset-fashion-mnist")
-
-
-def _known_options(options: dict) -> dict:
-    known = tuple(least_squares.__kwdefaults__)
-    for name in options:
-        if name not in known:
-            raise BadInput(f"least-squares: no option {name!r}, {_instead(name, known)}")
-    return options
-
-
-def _instead(name: str, known: tuple[str, ...]) -> str:
-    """What to write in place of an unknown name."""
-    near = get_close_matches(name, known, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"expected one of {', '.join(known)}"
+    name = os.fspath(name_or_path)
+    known = {kind.name: kind for kind in (FashionMini(), FashionMNIST(data_dir=data_dir or ""), LeastSquares())}
+    return prepared((known.get(name) or File(path=name, target=target)).load(seed), dtype, seed, validate)

@@ -7,12 +7,14 @@ of rank r on W_0 = 0 stays at or above sum_{i>r} sigma_i(W*)^2 + m noise^2 (law 
 spectrum, full rank and no noise at 1 - r / min(m, n) of the loss at the start.
 """
 
+from dataclasses import asdict
+
 import numpy as np
 
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Array
-from minilte.data.dataset import Dataset, cast, checked
+from minilte.data.dataset import Dataset, validated
 from minilte.disk.files import LIMIT
 from minilte.settings.knob import MOST, knob
 from minilte.settings.part import part
@@ -32,19 +34,13 @@ class LeastSquares:
     noise: float = knob(0.0, "deviation of the noise", least=0.0)
 
     named = True
+    drawn = True
 
-    def load(self, seed: int, dtype: str) -> Dataset:
-        """The dataset. Raises BadInput."""
-        drawn = least_squares(
-            seed,
-            inputs=self.inputs,
-            outputs=self.outputs,
-            samples=self.samples,
-            noise=self.noise,
-            spectrum=self.spectrum,
-            rank=self.target_rank or None,
-        )
-        return cast(drawn, dtype)
+    def load(self, seed: int) -> Dataset:
+        """The dataset, as drawn, in float64: standardised inputs would not have E x x^T = I (law L6). Raises BadInput."""
+        options = asdict(self)
+        rank = options.pop("target_rank") or None
+        return least_squares(seed, rank=rank, **options)
 
 
 def least_squares(
@@ -68,7 +64,7 @@ def least_squares(
     _expect(size <= LIMIT, f"{size} bytes of samples", f"at most {LIMIT}: fewer samples or a smaller width")
     W = target_matrix(seed, inputs=inputs, outputs=outputs, rank=rank, spectrum=spectrum)
     train, test = (_draw(W, noise, rows, seed, key) for key, rows in ((1, samples), (2, test_samples)))
-    return checked(Dataset(*train, *test, None, "least-squares"), "least-squares")
+    return validated(Dataset(*train, *test, None, "least-squares"), "least-squares")
 
 
 def target_matrix(

@@ -1,4 +1,4 @@
-"""Tables with a target, from .npz or CSV: whole numbers as targets are class labels, others a regression.
+"""Tables with a target, from .npz or CSV: whole numbers and words as targets are class labels, others a regression.
 
 Without a test set, a fifth of the rows (at least 1) is held out, drawn by the seed.
 """
@@ -9,97 +9,81 @@ from pathlib import Path
 import numpy as np
 
 from minilte.core.errors import BadInput
-from minilte.core.random import stream
 from minilte.core.types import Array
+from minilte.data.border import assembled, inputs, targets
 from minilte.data.cells import read_cells
-from minilte.data.dataset import Dataset, checked
+from minilte.data.dataset import Dataset
+from minilte.data.labels import whole
 from minilte.data.npz import arrays
 from minilte.disk.files import shown
 
-MOST_CLASSES = 2**16  # a larger label is an amount or an identifier; it would ask for as many outputs
 KEYS = ({"x", "y"}, {"x_train", "y_train"}, {"x_train", "y_train", "x_test", "y_test"})
+NAMES = {  # what other programs call x and y
+    "x": ("x", "images", "data", "features", "inputs"),
+    "y": ("y", "labels", "label", "targets", "target"),
+}
+ROLES = {name: letter for letter, names in NAMES.items() for name in names}
+
+
+def role(name: str) -> str:
+    """The name by which an array is known here: "train_images" and "X_train" are x_train."""
+    words = name.lower().split("_")
+    splits = [word for word in words if word in ("train", "test")]
+    rest = "_".join(word for word in words if word not in splits)
+    return "_".join([ROLES.get(rest, name), *splits]) if rest in ROLES else name
 
 
 def read_npz(path: str, seed: int = 0) -> Dataset:
-    """The dataset in the arrays x and y, or x_train and y_train and perhaps x_test and y_test.
+    """The dataset in the arrays x and y, or x_train and y_train and perhaps x_test and y_test; see `role`.
 
-    Further axes of x are flattened to (n, d). Integer y of shape (n,) or (n, 1) are labels, float y of shape
-    (n,) or (n, k) targets. Raises BadInput naming the file and the array.
+    Where a sample has several axes it is an image, and all are standardised together. y of whole numbers or words, of
+    shape (n,) or (n, 1), are labels; floats (n,) or (n, k) are targets. Raises BadInput naming file and array.
     """
-    found = arrays(path, KEYS)
+    found = arrays(path, KEYS, role)
 
-    def pair(split):
-        return _flat(found[f"x{split}"]), _targets(found[f"y{split}"], f"{shown(path)}: y{split}")
+    def pair(split: str) -> tuple[Array, Array]:
+        x, y = f"x{split}", f"y{split}"
+        return inputs(found[x], f"{shown(path)}: {x}"), targets(found[y], f"{shown(path)}: {y}")
 
-    train = pair("_train" if "x_train" in found else "")
-    return _dataset(path, seed, train, pair("_test") if "x_test" in found else None)
+    first = "_train" if "x_train" in found else ""
+    test = pair("_test") if "x_test" in found else None
+    name, shape = Path(path).stem, found[f"x{first}"].shape[1:]
+    how = {"scale": "columns", "said": (f"{name}: inputs are standardised column by column",)}
+    if len(shape) > 1:
+        size = " x ".join(map(str, shape))
+        how = {"scale": "together", "said": (f"{name}: samples are images of {size}, standardised together",)}
+    place = lambda split, i: f"{shown(path)}: y{f'_{split}' if first else ''}[{i}]"  # noqa: E731
+    return assembled(name, shown(path), seed, pair(first), test, place, **how)
 
 
-def read_csv(path: str, seed: int = 0) -> Dataset:
-    """The dataset in a CSV file (see `read_cells`): all targets whole numbers, labels; none, a regression.
+def read_csv(path: str, seed: int = 0, target: str = "") -> Dataset:
+    """The dataset in a CSV file (see `read_cells`): all targets whole numbers or words, labels; none, a regression.
 
     Raises BadInput naming the file and line, also where whole and other targets are mixed.
     """
-    cells = read_cells(path)
+    cells, name = read_cells(path, target), Path(path).stem
+    how = {"scale": "columns", "said": (f"{name}: {cells.said}; inputs are standardised column by column",)}
 
-    def place(i):
+    remedy = "; where that is the wrong column, name the right one with --target"
+
+    def place(i: int) -> str:
         return f"{shown(path)} line {cells.lines[i]}"
 
+    y = cells.y
     if cells.whole.all():
-        return _dataset(path, seed, (cells.x, labels(cells.y, place)))
-    if cells.whole.any():
-        odd = np.argmin(cells.whole)
+        y = whole(y, place)
+    elif y.dtype.kind == "f":
+        refuse_mixed(cells.whole, y, place)
+        y = y[:, None]
+    return assembled(name, shown(path), seed, (cells.x, y), place=lambda split, i: place(i), remedy=remedy, **how)
+
+
+def refuse_mixed(whole: Array, y: Array, place: Callable[[int], str]) -> None:
+    """Raises BadInput where some targets are whole numbers and some are not."""
+    if whole.any():
+        odd = np.argmin(whole)
         raise BadInput(
-            f"{place(odd)}: target {cells.y[odd]} is no whole number, that of line"
-            f" {cells.lines[np.argmax(cells.whole)]} is: expected whole numbers for classes,"
+            f"{place(odd)}: target {y[odd]} is no whole number, that of line"
+            f" {place(np.argmax(whole)).rsplit(' ', 1)[1]} is: expected whole numbers for classes,"
             " or a decimal point in every target for a regression"
         )
-    return _dataset(path, seed, (cells.x, cells.y[:, None]))
-
-
-def labels(y: Array, place: Callable[[int], str]) -> Array:
-    """Whole numbers (n,) as int64 class labels. Raises BadInput out of range; `place(i)` names the i-th."""
-    bad = np.flatnonzero((y < 0) | (y >= MOST_CLASSES))
-    if bad.size:
-        raise BadInput(
-            f"{place(bad[0])}: label {y[bad[0]]:.0f}, expected 0 to {MOST_CLASSES - 1};"
-            " for a regression write every target with a decimal point (npz: as floats)"
-        )
-    return y.astype(np.int64)
-
-
-def _flat(x: Array) -> Array:
-    return x.reshape(len(x), -1) if x.ndim else x.reshape(1, 1)
-
-
-def _targets(y: Array, where: str) -> Array:
-    """int64 labels (n,) of integers, or floats (n, k)."""
-    single = y.ndim == 2 and y.shape[1] == 1
-    if y.dtype.kind in "biu":
-        if y.ndim != 1 and not single:
-            raise BadInput(f"{where} has integers of shape {y.shape}, expected one label a row, or floats")
-        return labels(y.ravel(), lambda i: f"{where}[{i}]")
-    if y.ndim not in (1, 2):
-        raise BadInput(f"{where} has shape {y.shape}, expected (rows,) or (rows, outputs)")
-    return y.reshape(len(y), -1)
-
-
-def _dataset(path: str, seed: int, train: tuple[Array, Array], test: tuple[Array, Array] | None = None) -> Dataset:
-    """A checked dataset; classes are counted before rows are held out, so the draw cannot hide a class."""
-    if test and test[1].ndim != train[1].ndim:
-        raise BadInput(f"{shown(path)}: y_train and y_test, expected integers in both or floats in both")
-    classes = max(2, int(train[1].max()) + 1) if train[1].ndim == 1 else None
-    data = checked(Dataset(*train, *(test or train), classes, Path(path).stem), shown(path))
-    return data if test else _hold_out(data, seed, shown(path))
-
-
-def _hold_out(data: Dataset, seed: int, where: str) -> Dataset:
-    """The training set split in two, rows in their old order."""
-    rows = len(data.x_train)
-    if rows < 2:
-        raise BadInput(f"{where}: 1 row, expected at least 2: one to train on and one held out to test")
-    order = stream(seed, "split").permutation(rows)
-    test, train = (np.sort(places) for places in np.split(order, [max(1, rows // 5)]))
-    return data._replace(
-        x_train=data.x_train[train], y_train=data.y_train[train], x_test=data.x_train[test], y_test=data.y_train[test]
-    )

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from minilte.around.wired import wired
 from minilte.comm.blocks import block
 from minilte.comm.meetings import MASTER
@@ -12,11 +14,16 @@ from minilte.core.networks import Network
 from minilte.core.types import Task, Weights
 from minilte.cost.meetings import merge_bytes
 from minilte.data.batches import batches
-from minilte.data.dataset import Dataset, cast
+from minilte.data.border import admitted
+from minilte.data.dataset import Dataset, prepared
 from minilte.disk.weights import read_weights
 from minilte.methods.adapters import adapted_names
 from minilte.methods.facts import known
+from minilte.run.inputs import sums
 from minilte.settings.config import Config
+
+LOPSIDED = 0.95  # of the rows with one label: accuracy says little then, and the column may be the wrong one
+UNIT = (1e-3, 1e3)  # deviation of the targets of a regression; outside, steps of the usual size get nowhere
 
 
 class Built(NamedTuple):
@@ -26,7 +33,8 @@ class Built(NamedTuple):
     task: Task
     method: Method
     meeting: Meeting
-    notes: tuple[str, ...] = ()  # what the user should hear once
+    inputs: dict[str, str] = {}  # SHA-256 of the data and of the weights to start from
+    notes: tuple[str, ...] = ()  # for the user, at the start
 
     @property
     def master(self) -> bool:
@@ -39,12 +47,15 @@ def build(config: Config, process: int = 0) -> Built:
 
     Under a master a worker gets templates without memory in the place of the matrices that it will never hold.
     """
-    data = cast(config.data.load(config.seed, config.dtype), config.dtype)
+    read = admitted(config.data.load(config.seed))
+    data, given = prepared(read, config.dtype, config.seed, config.validate), sums(config, read)
     net = make_net(config, data.inputs, data.outputs, data.classes)
-    config, note = settled(config, data, net)
+    config, choice = settled(config, data, net)
     task = make_task(config, data, net, weights_at_start(config, net, process))
-    method = make_method(config, task)
-    return Built(data, task, method, config.topology.meeting, (*notes(config, task, note), *taken_for(config, data)))
+    built = Built(data, task, make_method(config, task), config.topology.meeting, given)
+    ranks = config.adapters.notes(task.weights, config.heads) if "adapters" in config.parts else ()
+    coding = config.quant.note(built.master) if "quant" in config.parts else ""
+    return built._replace(notes=(*ranks, *filter(None, (choice, coding)), *taken_for(config, data)))
 
 
 def make_net(config: Config, inputs: int, outputs: int, classes: int | None) -> Network:
@@ -58,8 +69,8 @@ def make_net(config: Config, inputs: int, outputs: int, classes: int | None) -> 
 def weights_at_start(config: Config, net: Network, process: int = 0) -> Weights:
     """The main weights at step 0: drawn, or those of a file. Raises BadInput.
 
-    On a worker under a master, templates in the place of the adapted matrices; what it has to know of a file, or of
-    layers without adapters, is read, and drawn, like the master's.
+    On a worker under a master, templates in the place of the adapted matrices. Where a file or `adapt` may give the
+    worker more than those, all is read, or drawn, as on the master, and the adapted matrices are dropped.
     """
     away = process > 0 and config.topology.meeting is MASTER and "served W" in config.method.gives
     if away and not (config.init_from or config.adapt):
@@ -90,20 +101,20 @@ def make_task(config: Config, data: Dataset, net: Network, weights: Weights) -> 
 
 
 def make_method(config: Config, task: Task) -> Method:
-    """The method of the settings, inside what they put around it."""
-    method, parts, master = config.method.build(task, config), config.parts, config.topology.meeting is MASTER
+    """The method of the settings, inside what they wrap around it, innermost first."""
+    method, master = config.method.build(task, config), config.topology.meeting is MASTER
     method = method._replace(facts=known(method))
-    coded = "quant" in parts and config.quant.coded
-    wrap_quant = lambda method: config.quant.wrap(  # noqa: E731
-        method, task.weights, adapted_names(task.weights, config.adapt), master, config.seed, config.dtype
-    )
-    if coded and not master:
-        method = wrap_quant(method)
-    if "guard" in parts:
-        method = config.guard.wrap(method, config.heads)
-    if "wire" in parts:
-        method = wired(method, config.wire.wire)
-    return wrap_quant(method) if coded and master else method
+    wraps = {
+        "guard": lambda method: config.guard.wrap(method, config.heads),
+        "wire": lambda method: wired(method, config.wire.wire),
+        "quant": lambda method: config.quant.wrap(
+            method, task.weights, adapted_names(task.weights, config.adapt), master, config.seed, config.dtype
+        ),
+    }
+    for place in ("guard", "wire", "quant") if master else ("quant", "guard", "wire"):
+        if place in config.parts and (place != "quant" or config.quant.coded):
+            method = wraps[place](method)
+    return method
 
 
 def settled(config: Config, data: Dataset, net: Network) -> tuple[Config, str]:
@@ -124,28 +135,34 @@ def settled(config: Config, data: Dataset, net: Network) -> tuple[Config, str]:
         return next(iter(possible.values()), config), ""
     costs = {}
     for name, settings in possible.items():
-        task = make_task(settings, data, net, networks.blank_weights(net, settings.dtype))
-        method = make_method(settings, task)
+        method = make_method(settings, make_task(settings, data, net, networks.blank_weights(net, settings.dtype)))
         sent = merge_bytes(method, settings.topology.meeting, method.begin(), settings.heads, settings.heads)
         costs[name] = sum(sent.values())
     best = min(costs, key=costs.get)
     rest = ", ".join(f"{cost:,} by {name}" for name, cost in costs.items() if name != best)
-    note = f"topology {best}: {costs[best]:,} bytes a merge with a head on every process, of {rest}"
-    return possible[best], note
-
-
-def notes(config: Config, task: Task, about_topology: str) -> tuple[str, ...]:
-    """What the user should hear once of these settings."""
-    ranks = config.adapters.notes(task.weights, config.heads) if "adapters" in config.parts else ()
-    coded = config.quant.note(config.topology.meeting is MASTER) if "quant" in config.parts else ""
-    return (*ranks, *filter(None, (about_topology, coded)))
+    return possible[best], f"topology {best}: {costs[best]:,} bytes a merge with a head on every process, of {rest}"
 
 
 def taken_for(config: Config, data: Dataset) -> tuple[str, ...]:
-    """What a file was taken for, in words; nothing for the data sets that have a name."""
-    if config.data.named:
-        return ()
-    outputs = f"regression, {data.outputs} output{'s' * (data.outputs > 1)}"
-    kind = f"{data.classes} classes" if data.classes else outputs
-    sizes = f"{len(data.x_train):,} rows to train on, {len(data.x_test):,} held out"
-    return (f"{data.name}: {sizes}, {data.inputs} inputs, {kind}",)
+    """What a file was taken for, in words; of the data sets that have a name, what a run may change."""
+    rest = f", {len(data.x_valid):,} to validate" if config.validate else ""
+    once = ["the test set is looked at once, at the end of the run"] if config.validate else []
+    if config.data.named and not rest:
+        return data.said
+    regression = f"regression, {data.outputs} output{'s' * (data.outputs > 1)}"
+    kind = f"{data.classes} classes" if data.classes else regression
+    sizes = f"{len(data.x_train):,} rows to train on{rest}, {len(data.x_test):,} {'to test' if rest else 'held out'}"
+    return (f"{data.name}: {sizes}, {data.inputs} inputs, {kind}", *data.said, *one_sided(data), *once)
+
+
+def one_sided(data: Dataset) -> list[str]:
+    """Targets that are nearly all the same, or in a unit that a network starts far away from, in words."""
+    y = data.y_train
+    if data.classes and (most := np.bincount(y).max() / len(y)) >= LOPSIDED:
+        return [f"{data.name}: {100 * most:.1f} % of the training rows have the same label"]
+    spread = 1.0 if data.classes else float(np.std(y, dtype=np.float64))
+    if spread and not UNIT[0] <= spread <= UNIT[1]:
+        return [
+            f"{data.name}: the targets have deviation {spread:.2g}; in a unit that makes it about 1 they train better"
+        ]
+    return []

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minilte.core.errors import BadInput
 from minilte.disk.files import brief
 
 
@@ -28,7 +29,7 @@ _limit = contextlib.ExitStack()
 def one_blas_thread() -> Iterator[None]:
     """BLAS uses one thread inside: two give other bits, and processes times threads starve each other.
 
-    The limit is the process's own, so the first Python thread that comes in sets it and the last one out lifts it.
+    The limit holds for the whole process: the first Python thread that enters sets it, the last that leaves lifts it.
     """
     with _lock:
         if not _inside:
@@ -46,10 +47,19 @@ def one_blas_thread() -> Iterator[None]:
 
 
 def _take_over() -> None:
-    """Newer threadpoolctl ignores, without a word, all Python threads but the first that set a limit: become it."""
+    """Become the Python thread that may set limits: newer threadpoolctl ignores all but the first that did."""
     from threadpoolctl import OpenBLASController
 
     getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)(force=True)
+
+
+@contextlib.contextmanager
+def enough_memory(smaller: str) -> Iterator[None]:
+    """A MemoryError inside the `with` becomes BadInput with the remedy."""
+    try:
+        yield
+    except MemoryError as trouble:
+        raise BadInput(f"memory: {str(trouble) or 'there is not enough'}; ask for {smaller}") from None
 
 
 def cores() -> int:
@@ -58,14 +68,13 @@ def cores() -> int:
 
 
 def fingerprint(processes: int, transport: str) -> dict:
-    """What has to be equal for equal bits, and what is good to know when they differ."""
-    blas = [pool for pool in _controller().info() if pool["user_api"] == "blas"]
-    first = blas[0] if blas else {}
+    """What has to be equal for equal bits (`SAME_BITS`), and what may explain other bits."""
+    blas = next((pool for pool in _controller().info() if pool["user_api"] == "blas"), {})
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blas": f"{first.get('internal_api')} {first.get('version')}",
-        "kernel": first.get("architecture"),
+        "blas": f"{blas.get('internal_api')} {blas.get('version')}",
+        "kernel": blas.get("architecture"),
         "blas_threads": 1,
         "machine": platform.machine(),
         "system": platform.system(),
@@ -75,20 +84,14 @@ def fingerprint(processes: int, transport: str) -> dict:
     }
 
 
-SAME_BITS = (
-    "numpy",
-    "blas",
-    "kernel",
-    "blas_threads",
-    "machine",
-)  # the number of processes may change, these may not
+SAME_BITS = ("numpy", "blas", "kernel", "blas_threads", "machine")  # equal bits need these equal
 
 
 def changed(before: dict, now: dict) -> list[str]:
-    """What differs between two fingerprints and may change the bits, as "numpy 2.3.1 -> 2.4.0"."""
+    """The differences between two fingerprints that may change the bits, as "numpy 2.3.1 -> 2.4.0"."""
     return [f"{key} {plain(before.get(key))} -> {now[key]}" for key in SAME_BITS if before.get(key) != now[key]]
 
 
 def plain(value) -> str:
-    """What a file of another machine says, at most 60 letters on one line."""
+    """A value from the file of another machine, at most 60 letters on one line."""
     return value[:60] if isinstance(value, str) and value.isprintable() else brief(value)

@@ -1,4 +1,4 @@
-"""What a run says of itself after a merge."""
+"""What is recorded of a run after a merge: losses, scores of the main weights, measures."""
 
 import math
 from typing import Any, NamedTuple
@@ -17,9 +17,11 @@ from minilte.run.health import refuse_infinite
 from minilte.run.machine import one_blas_thread
 from minilte.settings.config import Config
 
+TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main weights
+
 
 class Record(NamedTuple):
-    """What a run says of itself after a merge; what follows the losses is None where there is nothing to say."""
+    """What is recorded of a run after a merge; a field after the losses is None where it does not apply."""
 
     step: int
     samples: int  # seen so far, on the cumulative batch
@@ -30,19 +32,28 @@ class Record(NamedTuple):
     test_accuracy: float | None = None  # a fraction; None for a regression
     trust: dict[str, float] | None = None  # heads that did not count in full: 0 left out, less than 1 clipped
     update_norm: float | None = None  # |W_t - W_(t-T)|_F over all layers, of the last round
-    measures: dict | None = None  # what `measure.measures` says, where it was asked for
+    measures: dict | None = None  # see `measure.measures`, with --measure
+    valid_loss: float | None = None  # of the rows held out with --validate; test scores are then of the end alone
+    valid_accuracy: float | None = None
     state: Any = None  # main and heads, where the run is in memory; no file holds it
 
     def __repr__(self):
         """Without the state: its arrays would fill a screen."""
         return f"Record({', '.join(f'{name}={value!r}' for name, value in self.plain().items())})"
 
+    @property
+    def held_loss(self) -> float | None:
+        """Loss of the rows that evaluations look at: those held out to validate, else the test set."""
+        return self.test_loss if self.valid_loss is None else self.valid_loss
+
+    @property
+    def held_accuracy(self) -> float | None:
+        """Accuracy on the same rows."""
+        return self.test_accuracy if self.valid_loss is None else self.valid_accuracy
+
     def plain(self) -> dict:
         """What goes into a file."""
         return {name: value for name, value in self._asdict().items() if name != "state"}
-
-
-TRAIN_ROWS = 10_000  # of the training set, for the training loss of the main weights
 
 
 def silent_loss(built: Built) -> float:
@@ -58,25 +69,37 @@ def due(before: int, step: int, every: int, last: int) -> bool:
 
 
 def observed(config: Config, built: Built, done: Round, seconds: float, look: bool, earlier: Tree = None) -> Record:
-    """The record of a round; if asked to look, with the scores of the main weights, and how far they went from `earlier`."""
+    """The record of a round; with `look`, scores of the main weights, and their distance from those of `earlier`."""
     record = Record(done.step, done.step * config.batch, seconds, done.losses)
     if not look:
         return record
-    data, method, net = built.data, built.method, built.task.net
-    weights = dense_weights(method, done.main)
-    with one_blas_thread():
-        train_loss, _ = evaluate(net, weights, data.x_train[:TRAIN_ROWS], data.y_train[:TRAIN_ROWS])
-        test_loss, accuracy = evaluate(net, weights, data.x_test, data.y_test)
-    refuse_infinite(
-        done.step, {"main weights, training": train_loss, "main weights, held out": test_loss}, agreed=False
-    )
+    weights = dense_weights(built.method, done.main)
+    train, scores = scores_of(built, weights, done.step == config.steps)
+    losses = {
+        "main weights, training": train,
+        **{f"main weights, {name}": loss for name, (loss, _) in scores.items()},
+    }
+    refuse_infinite(done.step, losses, agreed=False)
+    moved = None if earlier is None else distance(dense_weights(built.method, earlier), weights)
+    refuse_infinite(done.step, {"main weights": moved or 0.0}, agreed=False, what="norm of the last update")
     return record._replace(
-        train_loss=train_loss,
-        test_loss=test_loss,
-        test_accuracy=accuracy,
-        update_norm=None if earlier is None else distance(dense_weights(method, earlier), weights),
-        measures=looked_at(config, built, done, weights) if config.measure else None,
+        train_loss=train,
+        **{f"{split}_{kind}": each for split, of in scores.items() for kind, each in zip(("loss", "accuracy"), of)},
+        update_norm=moved,
+        measures=measured(config, built, done, weights) if config.measure else None,
     )
+
+
+def scores_of(built: Built, weights: Weights, end: bool) -> tuple[float, dict[str, tuple[float, float | None]]]:
+    """Training loss, and {split: (loss, accuracy)} of the rows held out; where some validate, of the test set at the end."""
+    data, net = built.data, built.task.net
+    splits = [split for split in data.splits[1:] if split == data.splits[1] or end]
+    with one_blas_thread():
+        train, _ = evaluate(net, weights, data.x_train[:TRAIN_ROWS], data.y_train[:TRAIN_ROWS])
+        return train, {
+            split: evaluate(net, weights, getattr(data, f"x_{split}"), getattr(data, f"y_{split}"))
+            for split in splits
+        }
 
 
 def distance(a: Tree, b: Tree) -> float:
@@ -84,15 +107,15 @@ def distance(a: Tree, b: Tree) -> float:
     return math.sqrt(sum(float(np.square(x - y).sum()) for x, y in zip(tree.leaves(a), tree.leaves(b), strict=True)))
 
 
-def looked_at(config: Config, built: Built, done: Round, weights: Weights) -> dict:
+def measured(config: Config, built: Built, done: Round, weights: Weights) -> dict:
     """The measures of a round: of W_t - W_0, of the heads' factors as they were merged, of gradients at W_t."""
-    names = adapted_names(weights, config.adapt) if "adapters" in config.parts else adapted_names(weights)
+    names = adapted_names(weights, config.adapt if "adapters" in config.parts else ())
     factors = built.method.facts.factors(done.main) if done.step else None
     with one_blas_thread():
         return measures(built.task, weights, factors, names, done.step)
 
 
 def dense_weights(method: Method, main: Tree) -> Weights:
-    """One dense matrix a layer, as it is saved and hashed. Under one BLAS thread: for LoRA it is a product."""
+    """The matrix of each layer, as it is saved and hashed. Under one BLAS thread: for LoRA it is a product."""
     with one_blas_thread():
         return method.weights(main)

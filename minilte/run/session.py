@@ -1,4 +1,4 @@
-"""A run in memory: build what it is made of, go round the loop, look at the main weights now and then."""
+"""A run in memory: built, trained round by round, evaluated now and then."""
 
 import math
 import time
@@ -10,12 +10,11 @@ from minilte.comm.blocks import block
 from minilte.comm.communicator import Communicator
 from minilte.comm.quorum import Quorum
 from minilte.comm.solo import Solo
-from minilte.core.errors import BadInput
 from minilte.core.method import Round, rounds
 from minilte.core.types import Tree
 from minilte.run.build import Built, build
-from minilte.run.health import Health, checked, distrusted, refuse_infinite
-from minilte.run.machine import cores, one_blas_thread
+from minilte.run.health import Health, distrusted, refuse_infinite, refuse_runaway, refuse_worse
+from minilte.run.machine import cores, enough_memory, one_blas_thread
 from minilte.run.observe import Record, due, observed, silent_loss
 from minilte.settings.config import Config
 
@@ -26,11 +25,11 @@ class State(NamedTuple):
     step: int
     main: Tree
     heads: tuple[Tree, ...]  # all N, in head order
-    facts: dict  # plain numbers that go on counting: seconds; bytes sent, by kind, before this process began
+    facts: dict  # seconds; bytes sent, by kind, before this process began; health
 
 
 class Session(NamedTuple):
-    """A run that can go on: its settings, what it is made of, and its processes."""
+    """A run that can go on: its settings, its parts as built, and its processes."""
 
     config: Config
     built: Built
@@ -40,11 +39,8 @@ class Session(NamedTuple):
 def open_session(config: Config, transport=None) -> Session:
     """A run on a transport (default: this process alone, one thread a core). Raises BadInput."""
     transport = transport or Solo()
-    try:
-        with one_blas_thread():
-            built = build(config, transport.process)
-    except MemoryError as trouble:
-        raise BadInput(f"memory: {trouble}; ask for smaller --widths, or for fewer samples") from None
+    with enough_memory("smaller --widths, or for fewer samples"), one_blas_thread():
+        built = build(config, transport.process)
     if (need := config.topology.quorum) and transport.size > 1:
         heads = [len(block(config.heads, transport.size, process)) for process in range(transport.size)]
         transport = Quorum(transport, heads, need, config.grace)
@@ -57,7 +53,12 @@ def first_state(session: Session) -> State:
     method = session.built.method
     with one_blas_thread():
         heads = tuple(method.enter(n) for n in session.comm.mine)
-        return State(0, method.begin(), heads, {"seconds": 0.0, "sent": {}})
+        return State(0, method.begin(), heads, first_facts())
+
+
+def first_facts() -> dict:
+    """The facts of a state at step 0."""
+    return {"seconds": 0.0, "sent": {}}
 
 
 def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
@@ -71,7 +72,9 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
     loop = rounds(built.method, comm, built.meeting, state.main, state.heads, config.steps, state.step)
     if state.step == 0:
         start = Round(0, state.main, list(state.heads), [])
-        yield observed(config, built, start, 0.0, comm.process == 0), state
+        record = observed(config, built, start, 0.0, comm.process == 0)
+        health = health._replace(start=record.train_loss)
+        yield record, state
     del state  # under a master a worker lets go of the main weights here
     while True:
         begun = time.perf_counter()
@@ -83,9 +86,11 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         bad = distrusted(built.method.facts.trust(done.shown))
         sound = {f"head {n}": loss for n, loss in enumerate(done.losses) if str(n) not in bad}
         refuse_infinite(done.step, sound, agreed=True)
-        health = checked(health, done.step, list(sound.values()), silent)
+        health = refuse_runaway(health, done.step, list(sound.values()), silent)
         look = comm.process == 0 and due(before, done.step, config.run.eval_steps, config.steps)
         record = observed(config, built, done, seconds, look, earlier)
+        if done.step == config.steps:
+            refuse_worse(health, done.step, record.train_loss, silent)
         losses = [loss if math.isfinite(loss) else None for loss in done.losses]
         facts = facts | {"seconds": seconds, "health": list(health)}
         yield record._replace(trust=bad or None, losses=losses), State(done.step, done.main, tuple(done.heads), facts)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
-from minilte.data.dataset import COLUMNS, Dataset, cast, checked, standardise
+from minilte.data.dataset import COLUMNS, Dataset, cast, hold_out, prepared, standardise, validated
 
 
 def regression(x_train, x_test=None, y=None):
@@ -120,18 +120,84 @@ def test_a_test_value_that_overflows_the_standardisation_is_refused():
 )
 def test_the_check_names_the_array_and_the_place(change, message):
     with pytest.raises(BadInput, match=f"file.npz: {message}"):
-        checked(labelled()._replace(**change), "file.npz")
+        validated(labelled()._replace(**change), "file.npz")
 
 
 def test_targets_of_another_width_are_refused():
     data = regression(normal(10, 3, 2))
     with pytest.raises(BadInput, match="y_test has rows of shape"):
-        checked(data._replace(y_test=np.zeros((3, 2))), "made")
+        validated(data._replace(y_test=np.zeros((3, 2))), "made")
+
+
+def test_targets_without_a_column_are_refused():
+    with pytest.raises(BadInput, match="y_train is float64"):
+        validated(regression(normal(10, 3, 2), y=np.zeros((3, 0))), "made")
+
+
+@pytest.mark.parametrize("field", ["x_train", "x_test", "y_train", "y_test"])
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e20), ("float32", -1e30), ("float64", 1e200)])
+def test_a_number_whose_square_leaves_the_dtype_is_refused_with_its_place(field, dtype, size):
+    data = regression(normal(13, 4, 2), y=normal(14, 4, 1))
+    values = getattr(data, field).copy()
+    values[2, 0] = size
+    with pytest.raises(BadInput, match=rf"made in {dtype}: {field}\[2, 0\] is .*, expected at most .*larger unit"):
+        cast(data._replace(**{field: values}), dtype)
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e13), ("float64", 1e100)])
+def test_a_large_number_whose_square_fits_passes(dtype, size):
+    data = regression(normal(15, 4, 2), y=np.full((4, 1), size))
+    assert cast(data, dtype).y_train[0, 0] == np.dtype(dtype).type(size)
+
+
+# ---------------------------------------------------------------- rows that are held out
+
+
+def numbered(rows):
+    """Row i has the input i and the target 2 i."""
+    x = np.arange(rows, dtype=float)[:, None]
+    return Dataset(x, 2 * x, x[:3], 2 * x[:3], None, "made")
+
+
+@pytest.mark.parametrize(("validate", "count"), [(0.25, 10), (10, 10), (1, 1), (0.001, 1), (39, 39)])
+def test_rows_that_validate_leave_the_training_set_and_the_test_set_stays(validate, count):
+    data = prepared(numbered(40), "float64", 3, validate)
+    assert data.splits == ("train", "valid", "test") and len(data.x_valid) == count
+    assert sorted([*data.x_train[:, 0], *data.x_valid[:, 0]]) == list(range(40))
+    assert np.array_equal(data.y_valid, 2 * data.x_valid) and np.array_equal(data.y_train, 2 * data.x_train)
+    assert np.array_equal(data.x_test, numbered(40).x_test)
+
+
+def test_the_rows_that_validate_depend_on_the_seed_and_are_not_those_of_a_test_set():
+    draws = [prepared(numbered(40), "float64", seed, 8).x_valid.tolist() for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+    assert hold_out(numbered(40), "test", 8, 0).x_test.tolist() != draws[0]
+
+
+@pytest.mark.parametrize("validate", [40, 41, 0.99])
+def test_so_many_rows_to_validate_that_none_stays_are_refused(validate):
+    with pytest.raises(BadInput, match="validate: 4. of 40 training rows, expected fewer"):
+        prepared(numbered(40), "float64", 0, validate)
+
+
+def test_the_scaling_is_measured_without_the_rows_that_validate():
+    data = prepared(numbered(40)._replace(scale="columns"), "float64", 0, 10)
+    kept = prepared(numbered(40), "float64", 0, 10).x_train
+    assert data.scaling.mean[0] == pytest.approx(kept.mean(), rel=1e-14)  # rounding of a mean
+    np.testing.assert_allclose(data.x_train.mean(), 0, atol=1e-14)
+    assert len(data.x_valid) == 10 and data.scale == ""
+
+
+def test_data_that_are_prepared_are_not_scaled_or_split_again():
+    once = prepared(numbered(40)._replace(scale="together"), "float32", 0, 10)
+    again = prepared(once, "float32", 0, 10)
+    for field in ("x_train", "x_valid", "x_test", "y_train"):
+        assert getattr(again, field).tobytes() == getattr(once, field).tobytes()
 
 
 def test_a_good_dataset_passes_the_check_unchanged():
     data = labelled()
-    assert checked(data, "made") is data
+    assert validated(data, "made") is data
 
 
 @settings(max_examples=100, deadline=None)

@@ -148,10 +148,72 @@ def test_of_a_plain_and_a_packed_file_the_plain_is_read(folder):
     assert not read_folder(str(folder)).x_test.any()
 
 
-def test_classes_are_at_least_2(folder):
+def test_labels_that_are_all_the_same_are_refused(folder):
     for name, count in ((NAMES[1], 6), (NAMES[3], 4)):
         write_idx(folder / f"{name}.gz", np.zeros(count, np.uint8))
-    assert read_folder(str(folder)).classes == 2
+    with pytest.raises(BadInput, match="every target is 0, so there is nothing to learn"):
+        read_folder(str(folder))
+
+
+def test_labels_from_1_on_are_numbered_and_it_is_said(folder):
+    before = read_folder(str(folder))
+    for name, values in ((NAMES[1], [1, 2, 3, 1, 2, 3]), (NAMES[3], [3, 2, 1, 2])):
+        write_idx(folder / f"{name}.gz", np.array(values, np.uint8))
+    data = read_folder(str(folder))
+    assert (data.classes, data.labels) == (3, (1, 2, 3)) and "labels 1 to 3 are outputs 0 to 2" in data.said[-1]
+    assert data.y_train.tolist() == before.y_train.tolist() and data.y_test.tolist() == before.y_test.tolist()
+
+
+def test_a_class_of_ten_that_no_image_has_keeps_its_output(folder):
+    write_idx(folder / f"{NAMES[1]}.gz", np.array([0, 9, 4, 0, 9, 4], np.uint8))
+    write_idx(folder / f"{NAMES[3]}.gz", np.array([9, 0, 4, 9], np.uint8))
+    data = read_folder(str(folder), classes=10)
+    assert data.classes == 10 and data.y_train.tolist() == [0, 9, 4, 0, 9, 4] and data.labels == ()
+
+
+def test_without_a_test_set_a_fifth_is_held_out_as_of_a_table(folder):
+    for name in NAMES[2:]:
+        (folder / f"{name}.gz").unlink()
+    data, other = read_folder(str(folder)), read_folder(str(folder), seed=1)
+    assert (len(data.x_train), len(data.x_test)) == (5, 1)
+    rows = np.concatenate([data.x_train, data.x_test])
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, PIXELS.reshape(6, -1)))
+    draws = {read_folder(str(folder), seed=seed).x_test.tobytes() for seed in range(8)}
+    assert other.x_test.shape == (1, 6) and len(draws) > 1
+
+
+NAMED = {  # how others name the files: beginning, and what stands before idx
+    "with a dot": ("", ".", "t10k", ""),
+    "emnist": ("emnist-letters-", "-", "test", ""),
+    "torchvision": ("", "-", "t10k", "raw"),
+    "torchvision, from above": ("", "-", "t10k", "MNIST/raw"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_files_are_found_by_the_names_that_others_give_them(folder, tmp_path, kind, end):
+    prefix, dot, test, inside = NAMED[kind]
+    expected = read_folder(str(folder))
+    top = tmp_path / "MNIST"
+    (top / inside).mkdir(parents=True)
+    for name in NAMES:
+        content = (folder / f"{name}.gz").read_bytes()
+        there = prefix + name.replace("-idx", f"{dot}idx").replace("t10k", test) + end
+        (top / inside / there).write_bytes(content if end else gzip.decompress(content))
+    got = read_folder(str(top))
+    for a, b in zip(got[:4], expected[:4]):
+        assert np.array_equal(a, b)
+    assert got.name == "MNIST"
+
+
+def test_a_folder_of_several_data_sets_is_refused_by_their_names(folder):
+    for name in NAMES:
+        content = (folder / f"{name}.gz").read_bytes()
+        for kind in ("digits", "letters"):
+            (folder / f"emnist-{kind}-{name}.gz").write_bytes(content)
+    with pytest.raises(BadInput, match="holds several data sets .*emnist-digits-.*, expected one"):
+        read_folder(str(folder))
 
 
 def test_missing_files_are_named(folder):
@@ -171,19 +233,19 @@ def test_a_folder_that_is_none_is_refused(tmp_path):
     [
         (NAMES[1], [0] * 5, "5 labels, expected 6, the images in train-images"),
         (NAMES[3], [0] * 5, "5 labels, expected 4, the images in t10k-images"),
-        (NAMES[3], [0, 1, 3, 0], "label 3 at position 2, expected 0 to 2"),
+        (NAMES[3], [0, 1, 3, 0], "position 2: label 3, expected 0 to 2"),
         (NAMES[2], PIXELS[:4].reshape(4, 2, 3), r"images of \(2, 3\) pixels, expected \(3, 2\)"),
     ],
     ids=["train-counts", "test-counts", "label-out-of-range", "test-shape"],
 )
 def test_files_that_do_not_fit_each_other_are_refused_by_name(folder, name, values, message):
     write_idx(folder / f"{name}.gz", np.array(values, np.uint8))
-    with pytest.raises(BadInput, match=f"{name}.gz: {message}"):
+    with pytest.raises(BadInput, match=f"{name}.gz:? {message}"):
         read_folder(str(folder))
 
 
 @pytest.mark.parametrize("name", [NAMES[1], NAMES[3]])
 def test_label_10_of_10_is_refused(folder, name):
     write_idx(folder / f"{name}.gz", np.array([0, 10, 1, 2, 3, 4][: 6 if name == NAMES[1] else 4], np.uint8))
-    with pytest.raises(BadInput, match=f"{name}.gz: label 10 at position 1, expected 0 to 9"):
+    with pytest.raises(BadInput, match=f"{name}.gz position 1: label 10, expected 0 to 9"):
         read_folder(str(folder), classes=10)

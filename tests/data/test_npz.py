@@ -93,11 +93,21 @@ def test_a_doubled_array_is_refused(put):
 
 @pytest.mark.parametrize(
     "x",
-    [np.array(["1"]), np.array([1j]), np.zeros(1, "M8[s]"), np.zeros(1, "i4,f4")],
-    ids=["text", "complex", "date", "record"],
+    [np.array([b"1"]), np.array([1j]), np.zeros(1, "M8[s]"), np.zeros(1, "i4,f4")],
+    ids=["bytes", "complex", "date", "record"],
 )
 def test_a_wrong_dtype_is_refused(put, x):
     assert "array x has dtype" in refused(put(packed(x=x, y=np.ones(1))))
+
+
+def test_words_are_read_back_and_letters_that_unicode_lacks_are_refused(put):
+    words = np.array(["cat", "Zoë", "𝛼"])
+    assert np.array_equal(arrays(put(packed(x=GOOD["x"], y=words)), CHOICES)["y"], words)
+    for code in (0x110000, 0xD800, 0xFFFFFFFF):
+        data = npy(words)
+        assert "for a letter, expected Unicode" in refused(
+            put(zipped(x=npy(GOOD["x"]), y=data[:-4] + code.to_bytes(4, "little")))
+        )
 
 
 def test_a_planted_pickle_stays_unexecuted(put, tmp_path):
@@ -143,6 +153,7 @@ def test_a_header_that_claims_another_shape_than_the_data_is_refused(put, shape)
         header(" " * 20000),
         header("{'descr': 'zz', 'fortran_order': False, 'shape': (2,), }"),
         header("  x\n y\n  'z"),
+        header("{'descr': '<U0', 'fortran_order': False, 'shape': (2,), }"),
         b"\x93NUMPY\x09\x00",
         b"\x93NUMPY\x03\x00",
     ],

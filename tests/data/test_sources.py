@@ -5,9 +5,10 @@ import pytest
 
 from minilte.core.errors import BadInput
 from minilte.data import sources
+from minilte.data.dataset import prepared
 from minilte.data.idx import NAMES, write_idx
 from minilte.data.sources import load
-from minilte.data.synthetic import least_squares
+from minilte.data.synthetic import LeastSquares, least_squares
 
 
 @pytest.fixture(scope="module")
@@ -69,34 +70,42 @@ def test_a_packaged_file_that_is_not_the_released_one_is_refused(tmp_path, monke
 
 
 def test_least_squares_is_as_drawn_and_only_cast():
-    data = load("least-squares", seed=3, dtype="float64", inputs=5, outputs=4, rank=2, noise=0.1)
+    data = prepared(LeastSquares(inputs=5, outputs=4, target_rank=2, noise=0.1).load(3), "float64")
     drawn = least_squares(3, inputs=5, outputs=4, rank=2, noise=0.1)
     assert data.x_train.tobytes() == drawn.x_train.tobytes()
     assert data.y_test.tobytes() == drawn.y_test.tobytes()
     assert load("least-squares").y_train.dtype == np.float32
 
 
-def test_options_of_least_squares_are_refused_by_name():
-    assert "no option 'nois', did you mean noise?" in refused("least-squares", nois=1)
-    assert "got noise, expected no such options" in refused("fashion-mini", noise=1)
-
-
-def test_fashion_mnist_is_looked_for_in_three_places_in_order(ten, tmp_path, monkeypatch):
-    assert load("fashion-mnist", data_dir=str(ten)).name == "fashion-mnist"
-    monkeypatch.setattr(sources, "DEBIAN", str(ten))
-    assert load("fashion-mnist", data_dir=str(tmp_path)).classes == 10
-    monkeypatch.setattr(sources, "DEBIAN", str(tmp_path))
+def test_fashion_mnist_is_of_the_place_that_is_named_first(ten, tmp_path, monkeypatch):
+    data = load("fashion-mnist", data_dir=str(ten))
+    assert data.name == "fashion-mnist" and data.said == (f"fashion-mnist: of data-dir {ten}",)
     monkeypatch.setenv("MINILTE_DATA", str(ten))
-    assert load("fashion-mnist").x_train.shape == (10, 4)
-
-
-def test_fashion_mnist_not_found_names_the_places_and_the_package(ten, tmp_path, monkeypatch):
-    monkeypatch.setenv("MINILTE_DATA", "/env/place")
-    message = refused("fashion-mnist", data_dir="/arg/place")
-    for part in ("/arg/place", "/env/place", str(tmp_path / "debian"), "dataset-fashion-mnist"):
-        assert part in message
+    assert load("fashion-mnist").said == (f"fashion-mnist: of $MINILTE_DATA {ten}",)
     monkeypatch.delenv("MINILTE_DATA")
-    assert "$MINILTE_DATA (not set)" in refused("fashion-mnist")
+    monkeypatch.setattr(sources, "DEBIAN", str(ten))
+    assert load("fashion-mnist").said == (f"fashion-mnist: of Debian's {ten}",)
+
+
+@pytest.mark.parametrize("wrong", ["nowhere", "empty"])
+@pytest.mark.parametrize("kind", ["data-dir", "$MINILTE_DATA"])
+def test_a_place_that_is_named_and_wrong_is_refused_though_another_has_the_files(
+    ten, tmp_path, monkeypatch, kind, wrong
+):
+    monkeypatch.setattr(sources, "DEBIAN", str(ten))
+    (tmp_path / "empty").mkdir()
+    if kind == "data-dir":
+        message = refused("fashion-mnist", data_dir=str(tmp_path / wrong))
+    else:
+        monkeypatch.setenv("MINILTE_DATA", str(tmp_path / wrong))
+        message = refused("fashion-mnist")
+    assert message.startswith(f"fashion-mnist, {kind} {tmp_path / wrong}: ")
+    assert "cannot be read" in message if wrong == "nowhere" else "holds no train-images" in message
+
+
+def test_fashion_mnist_that_is_nowhere_names_the_place_and_the_package(ten, tmp_path):
+    message = refused("fashion-mnist")
+    assert f"Debian's {tmp_path / 'debian'}: cannot be read" in message and "dataset-fashion-mnist" in message
 
 
 def test_a_place_with_some_of_the_files_names_the_others(ten):
@@ -107,7 +116,7 @@ def test_a_place_with_some_of_the_files_names_the_others(ten):
 def test_label_10_of_10_classes_of_fashion_mnist_is_refused(ten):
     write_idx(ten / f"{NAMES[1]}.gz", np.arange(1, 11, dtype=np.uint8))
     message = refused("fashion-mnist", data_dir=str(ten))
-    assert f"{NAMES[1]}.gz: label 10 at position 9, expected 0 to 9" in message
+    assert f"{NAMES[1]}.gz position 9: label 10, expected 0 to 9" in message
 
 
 def test_a_path_is_a_folder_of_idx_an_npz_or_a_csv(ten, tmp_path):
@@ -136,6 +145,19 @@ def test_a_path_is_a_folder_of_idx_an_npz_or_a_csv(ten, tmp_path):
 )
 def test_what_is_neither_a_name_nor_a_dataset_is_refused(name, message):
     assert message in refused(name)
+
+
+def test_images_of_an_npz_are_standardised_as_those_of_a_folder_of_idx(ten, tmp_path):
+    x = np.arange(40, dtype=np.uint8).reshape(10, 2, 2)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=np.arange(10), x_test=x, y_test=np.arange(10))
+    assert load(tmp_path / "a.npz").x_train.tobytes() == load(ten).x_train.tobytes()
+
+
+@pytest.mark.parametrize("source", ["npz", "folder"])
+def test_a_target_column_is_that_of_a_csv_alone(ten, tmp_path, source):
+    np.savez(tmp_path / "a.npz", x=np.eye(4), y=np.arange(4))
+    path = tmp_path / "a.npz" if source == "npz" else ten
+    assert refused(path, target="1").startswith(f"target: {path} is no .csv, got '1'")
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv"])

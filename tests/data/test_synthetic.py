@@ -64,6 +64,15 @@ def test_the_seed_decides_and_training_and_test_differ():
     assert not np.array_equal(a.x_train, c.x_train) and not np.array_equal(a.x_train, a.x_test)
 
 
+def test_training_and_test_have_noise_of_their_own_and_the_seed_decides_on_it():
+    def noise(seed):
+        clean, noisy = (least_squares(seed, samples=10, test_samples=10, noise=by) for by in (0.0, 1.0))
+        return noisy.y_train - clean.y_train, noisy.y_test - clean.y_test
+
+    (train, test), (other, _) = noise(0), noise(1)
+    assert not np.allclose(train, test) and not np.allclose(train, other) and abs(train).max() > 0.1
+
+
 def test_more_samples_extend_the_same_problem():
     short, long = least_squares(8, samples=10, noise=0.1), least_squares(8, samples=20, noise=0.1)
     assert np.array_equal(short.x_train, long.x_train[:10])

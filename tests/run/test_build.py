@@ -1,5 +1,7 @@
 """From settings to parts: every setting reaches its part, and what fits no network or data is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny
@@ -53,7 +55,6 @@ def test_the_shards_of_the_heads_are_those_of_their_samples(heads, batch, head_d
         (dict(model="deep-linear", widths=(5,)), ["layer1", "layer2"]),
         (dict(model="mlp", widths=(5,), activation="tanh"), ["layer1", ACTIVATIONS["tanh"], "layer2"]),
         (dict(model="mlp", widths=(5,), norm=True), ["layer1", "norm1", ACTIVATIONS["relu"], "layer2"]),
-        (dict(model="mlp", widths=()), ["layer1"]),
     ],
     ids=str,
 )
@@ -215,11 +216,11 @@ def test_data_passed_in_is_brought_to_the_dtype_of_the_run(dtype):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (labelled(y_train=np.full(12, 3)), "y_train[0] is label 3, expected 0 to 2"),
+        (labelled(y_train=np.full(12, 3)), "y_train[0]: label 3, expected 0 to 2"),
         (labelled(y_train=np.zeros(11, int)), "x_train has 12 rows and y_train 11"),
         (labelled(x_train=np.full((12, 4), np.nan)), "expected a finite number"),
         (labelled(x_test=np.zeros((5, 3))), "x_test has rows of shape (3,), expected (4,)"),
-        (labelled(x_train=np.zeros(12)), "x_train has shape (12,), expected (rows, features)"),
+        (labelled(x_train=np.zeros(12)), "x_test has rows of shape (4,), expected (1,)"),
     ],
     ids=["label", "counts", "nan", "width", "shape"],
 )
@@ -232,12 +233,70 @@ def test_data_passed_in_is_checked_like_any_other(data, message):
     [
         labelled(y_train=np.arange(12) % 3 + 0.5),
         labelled(y_train=np.arange(12) % 3 * 1.0, y_test=np.arange(5) % 3 * 1.0),
-        labelled(classes=None, y_train=np.zeros(12), y_test=np.zeros(5)),
+        labelled(classes=None),
     ],
-    ids=["half-labels", "float-labels", "targets-without-columns"],
+    ids=["half-labels", "float-labels", "labels-without-classes"],
 )
-def test_labels_that_are_no_whole_numbers_and_targets_without_columns_are_refused(data):
+def test_labels_that_are_no_whole_numbers_and_those_of_a_regression_are_refused(data):
     refused(data)
+
+
+def test_masked_arrays_are_refused_and_lists_are_arrays_wherever_they_come_from():
+    assert "data: x_test: a masked array" in refused(labelled(x_test=np.ma.ones((5, 4))))
+    made = build(tiny.config().holding(data=labelled(x_test=np.ones((5, 4)).tolist())))
+    assert made.data.x_test.shape == (5, 4)
+
+
+# ---------------------------------------------------------------- what is said of data
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A file of 100 rows with these targets -> the notes of a run on it."""
+
+    def of(y, **settings):
+        np.savez(tmp_path / "t.npz", x=np.arange(200.0).reshape(100, 2) ** 2, y=y)
+        return build(Config(data=str(tmp_path / "t.npz"), model="linear", rank=1, batch=8, **settings)).notes
+
+    return of
+
+
+def test_a_file_is_said_to_be_what_it_was_taken_for(table):
+    assert table(np.arange(100) % 3) == (
+        "t: 80 rows to train on, 20 held out, 2 inputs, 3 classes",
+        "t: inputs are standardised column by column",
+    )
+    assert "2 inputs, regression, 1 output" in table(np.arange(100.0))[0]
+
+
+def test_the_page_on_data_shows_what_a_run_says(tmp_path):
+    rows = [
+        f"{i % 7}.5,{i % 11}.5,{i % 5}.5,{i % 3}.5,{('setosa', 'versicolor', 'virginica')[i % 3]}" for i in range(150)
+    ]
+    (tmp_path / "flowers.csv").write_text("\n".join(rows))
+    config = Config(data=str(tmp_path / "flowers.csv"), widths=(16,), rank=3, heads=4, batch=16)
+    page = Path(__file__).parents[2].joinpath("docs", "data.md").read_text()
+    assert [f"note: {note}" for note in build(config).notes] == [
+        line for line in page.splitlines() if line.startswith("note: ")
+    ]
+
+
+def test_labels_that_are_nearly_all_the_same_are_said(table):
+    assert any("% of the training rows have the same label" in note for note in table(np.arange(100) // 98))
+    assert not any("same label" in note for note in table(np.arange(100) // 60))
+
+
+@pytest.mark.parametrize(("unit", "said"), [(1e-6, True), (1.0, False), (1e6, True)])
+def test_targets_far_from_a_deviation_of_1_are_said(table, unit, said):
+    assert any("the targets have deviation" in note for note in table(np.arange(100.0) * unit / 30)) == said
+
+
+def test_rows_that_validate_are_said_with_when_the_test_set_is_looked_at(table):
+    first, *_, last = table(np.arange(100) % 3, validate=0.1)
+    assert first == "t: 72 rows to train on, 8 to validate, 20 to test, 2 inputs, 3 classes"
+    assert last == "the test set is looked at once, at the end of the run"
+    notes = build(Config(data="fashion-mini", model="linear", rank=1, validate=500)).notes
+    assert notes[0].startswith("fashion-mini: 4,500 rows to train on, 500 to validate, 2,000 to test, 784 inputs")
 
 
 @pytest.mark.parametrize(

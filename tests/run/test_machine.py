@@ -43,7 +43,7 @@ def test_blas_has_one_thread_until_the_last_of_many_python_threads_is_out():
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(visit, range(4)))
-    assert all(threads <= {1} for threads in seen) and blas_threads() == before
+    assert len(seen) == 80 and all(threads <= {1} for threads in seen) and blas_threads() == before
 
 
 def test_a_process_has_at_least_one_core():

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.core import networks, tree
+from minilte.core.errors import Diverged
+from minilte.core.method import Round
 from minilte.disk.weights import sha256
-from minilte.run.observe import Record, dense_weights, distance, due, silent_loss
+from minilte.run import observe
+from minilte.run.observe import Record, dense_weights, distance, due, observed, silent_loss
 from minilte.run.session import advance, first_state, open_session
 
 
@@ -42,6 +45,34 @@ def test_a_classification_has_an_accuracy():
     data = session.built.data
     z, _ = networks.forward(session.built.task.net, session.built.method.weights(states[-1].main), data.x_test)
     assert records[-1].test_accuracy == np.mean(z.argmax(axis=1) == data.y_test)
+
+
+@pytest.mark.parametrize("data", ["least-squares", "fashion-mini"])
+def test_with_a_validation_the_test_set_is_looked_at_once_at_the_end(data, monkeypatch):
+    session = tiny.session(data=data, validate=16, eval_every=2)
+    held, seen, real = session.built.data, [], observe.evaluate
+
+    def evaluate(net, weights, x, y):
+        seen.append(next(name for name in held.splits if np.shares_memory(x, getattr(held, f"x_{name}"))))
+        return real(net, weights, x, y)
+
+    monkeypatch.setattr(observe, "evaluate", evaluate)
+    records, states = everything(session)
+    assert seen == ["train", "valid"] * 4 + ["test"]
+    assert [record.test_loss is None for record in records] == [True, True, True, False]
+    weights = session.built.method.weights(states[-1].main)
+    for split in ("valid", "test"):
+        x, y = getattr(held, f"x_{split}"), getattr(held, f"y_{split}")
+        expected = real(session.built.task.net, weights, x, y)
+        assert (getattr(records[-1], f"{split}_loss"), getattr(records[-1], f"{split}_accuracy")) == expected
+    assert records[-1].held_loss == records[-1].valid_loss and records[-1].held_accuracy == records[-1].valid_accuracy
+
+
+def test_rows_that_validate_are_in_no_batch():
+    built = tiny.session(validate=16).built
+    seen = {row.tobytes() for step in range(40) for n in range(2) for row in built.task.batch(n, step)[0]}
+    assert seen == {row.tobytes() for row in built.data.x_train}
+    assert seen.isdisjoint(row.tobytes() for row in built.data.x_valid)
 
 
 @pytest.mark.parametrize("method", ["lora", "mhlora"])
@@ -103,3 +134,12 @@ def test_a_record_shows_and_writes_all_but_the_state():
     assert record.plain() == {name: value for name, value in record._asdict().items() if name != "state"}
     assert json.loads(json.dumps(record.plain())) == record.plain()
     assert "state" not in repr(record) and eval(repr(record)) == record._replace(state=None)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the overflow is the point
+def test_an_update_beyond_all_numbers_is_a_divergence():
+    session = tiny.session()
+    main = first_state(session).main
+    far = main._replace(weights=tree.map(lambda leaf: leaf + np.float32(1e30), main.weights))
+    with pytest.raises(Diverged, match="main weights: the norm of the last update is inf at step 6; lower --lr"):
+        observed(session.config, session.built, Round(6, main, [], [1.0, 1.0], main), 0.0, True, far)

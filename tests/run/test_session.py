@@ -1,5 +1,7 @@
 """A run in memory: its records tell what happened; its bits depend on neither processes nor sittings."""
 
+import json
+
 import numpy as np
 import pytest
 import tiny
@@ -26,8 +28,9 @@ def last_hash(session, states):
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_a_run_in_two_sittings_is_a_run_in_one(kind):
-    session = tiny.session(**tiny.KINDS[kind])
+    session = tiny.session(**tiny.KINDS[kind] | dict(eval_every=4))
     records, states = everything(session)
+    assert len(states) > 3 and {r.test_loss is None for r in records} == {True, False}  # some are not evaluated
     for i, state in enumerate(states[1:-1], 1):
         again, ended = everything(session, state)
         assert [r.losses for r in again] == [r.losses for r in records[i + 1 :]]
@@ -90,6 +93,7 @@ def test_evaluations_are_rounded_up_to_merges(steps, every, eval_every):
 
 def test_only_process_0_evaluates():
     first, second = threads.run(2, lambda transport: list(everything(tiny.session(transport)))[0])
+    assert len(first) == len(second) > 1
     assert all(r.test_loss is not None for r in first) and all(r.test_loss is None for r in second)
 
 
@@ -133,3 +137,26 @@ def test_health_goes_on_where_a_run_was_stopped():
     with pytest.raises(Diverged, match="after 1e-09 at the first merge"), patch.context():
         everything(session, ill)  # the third bad merge in a row is the first after the stop
     patch.undo()
+
+
+@pytest.mark.parametrize("merges", [1, 2, 3])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_of_few_merges_that_ran_away_does_not_end_as_if_all_were_well(merges, stopped):
+    session = tiny.session(steps=2 * merges, lr=50.0, schedule="constant")
+    state = first_state(session)
+    if stopped and merges > 1:
+        *_, (_, (_, state)) = zip(range(merges), advance(session, state))  # before the last merge
+    with pytest.raises(Diverged, match="the (training )?loss is .*; lower --lr"):
+        for _ in advance(session, state):
+            pass
+
+
+@pytest.mark.parametrize("lr", [1e15, 1e20, 1e30, 1e60, 1e150])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", ["lte", "full"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the overflow is the point
+def test_a_rate_beyond_all_reason_is_a_divergence_and_every_record_before_it_is_json(lr, dtype, method):
+    session = tiny.session(lr=lr, dtype=dtype, method=method, measure=True, eval_every=1, schedule="constant")
+    with pytest.raises(Diverged, match="; lower --lr"):
+        for record, _ in advance(session, first_state(session)):
+            json.dumps(record.plain(), allow_nan=False)
