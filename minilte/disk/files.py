@@ -1,5 +1,6 @@
-"""Opening a file that somebody else wrote: whatever is wrong with it becomes one line that names it."""
+"""Files from elsewhere: every fault becomes a BadInput of a single line that names the file."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -14,13 +15,13 @@ FREE, RATIO = 64 * 2**20, 200  # bytes that any file may unpack to; beyond them,
 
 
 def shown(path: str | os.PathLike) -> str:
-    """The path as an error prints it: plain, or quoted where a line break in it would break the one line."""
+    """The path as an error prints it: quoted where a line break in it would break the line."""
     text = os.fspath(path)
     return text if text.isprintable() else repr(text)
 
 
 def reason(error: Exception) -> str:
-    """What the operating system or a decoder says of the trouble, on one line."""
+    """The message of the operating system or of a decoder, on a single line."""
     return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
@@ -60,19 +61,28 @@ def opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def content(path: str | os.PathLike, most: int) -> bytes:
-    """All bytes of a regular file. Raises BadInput where it has more than `most`, unread."""
+    """All bytes of a regular file. Raises BadInput where it has more than `most`, unread, or is not what it says."""
     with opened(path) as stream:
         if (size := os.fstat(stream.fileno()).st_size) > most:
             raise BadInput(f"{shown(path)}: {size} bytes, expected at most {most}")
-        return stream.read(size)
+        data = stream.read(size)
+        if stream.read(1):  # those of /proc say that they are empty
+            raise BadInput(f"{shown(path)}: more bytes than the {size} of its size, expected a file that is at rest")
+        return data
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of the bytes of a regular file, in hexadecimal. Raises BadInput where it cannot be read."""
+    with opened(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def brief(value) -> str:
-    """The value as an error shows it: at most 60 letters."""
+    """The value as an error shows it: at most 60 letters, on a single line."""
     try:
-        return f"{value!r:.60}"
+        return " ".join(map(str.strip, repr(value).splitlines()))[:60]  # of an array NumPy writes several lines
     except (ValueError, RecursionError):  # a number of 5,000 digits, a list in a list in a list …
         return f"{WORDS.get(type(value), type(value).__name__)} too long to show"

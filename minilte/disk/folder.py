@@ -1,25 +1,26 @@
-"""The run folder: every write is atomic, so what is there is whole."""
+"""The run folder: every write is atomic, so every file in it is whole."""
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from minilte.core.errors import BadInput, DiskTrouble
 from minilte.disk.files import TEXT, content, encoded, opened, reason, shown
 
 PATIENCE = 2.0  # seconds; when mpirun is back from a job that was killed, its processes may still be on their way out
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-TEMPORARY = ".tmp"  # the end of the name of what is still being written
+DEEPEST = 3  # folders inside each other in a run folder: versus-full/ckpt/step-N
+TEMPORARY = ".minilte-*.tmp"  # names of files and folders that are still being written; * stands for a random word
 
 
 def create(path: Path) -> Path:
-    """A new or empty folder; what a start that was killed left behind does not count. Raises BadInput."""
+    """A new or empty folder; temporary files that a killed start left do not count. Raises BadInput."""
     where = f"out {shown(path)}"
     try:
         encoded(path)
@@ -29,7 +30,7 @@ def create(path: Path) -> Path:
         if path.exists() and not path.is_dir():
             raise BadInput(f"{where}: expected a folder, found a file")
         path.mkdir(parents=True, exist_ok=True)
-        if any(found.suffix != TEMPORARY for found in path.iterdir()):
+        if any(not found.match(TEMPORARY) for found in path.iterdir()):
             raise BadInput(f"{where}: expected an empty or new folder; name another, or --resume {shown(path)}")
     except OSError as trouble:
         raise BadInput(f"{where}: {reason(trouble)}; name a folder that can be written") from None
@@ -49,7 +50,7 @@ def alone(path: Path) -> Iterator[None]:
         while not locked(handle):
             if time.monotonic() > deadline:
                 raise BadInput(
-                    f"{shown(path)}: another process is running it; stop that one first, or name another folder"
+                    f"{shown(path)}: another process is running it; stop that process first, or name another folder"
                 )
             time.sleep(0.02)
         yield
@@ -73,26 +74,30 @@ def locked(handle: int) -> bool:
         raise
 
 
+def temporary(path: Path) -> Path:
+    """A name beside the path that no other file has, nor any other process takes."""
+    return path.with_name(TEMPORARY.replace("*", os.urandom(6).hex()))
+
+
 def write(path: Path, content: bytes) -> None:
     """The whole content or the old file: temp file, fsync, rename, fsync of the folder. Raises DiskTrouble."""
-    temporary = path.with_name(path.name + TEMPORARY)
+    new = temporary(path)
     with writing(path):
-        try:
-            temporary.unlink(missing_ok=True)  # left by a kill; a link there would lead the bytes elsewhere
-            with open(temporary, "xb") as file:
+        with open(new, "xb") as file:
+            try:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-            settle(path.parent)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+                os.replace(new, path)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
+        settle(path.parent)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """What the operating system refuses inside the `with` becomes DiskTrouble naming the path."""
+    """An OSError inside the `with` becomes DiskTrouble naming the path."""
     try:
         yield
     except OSError as trouble:
@@ -101,7 +106,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def settle(path: Path) -> None:
-    """fsync: what was written to a file, or renamed in a folder, is on disk."""
+    """fsync: writes to a file, or renames in a folder, are on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -109,20 +114,35 @@ def settle(path: Path) -> None:
         os.close(handle)
 
 
-def refuse_links(path: Path) -> None:
-    """Raises BadInput for a link that leads out of the folder: a run reads and writes only what is its own."""
+def refuse_lost(path: Path, names: Iterable[str]) -> None:
+    """Raises DiskTrouble for a file of the folder that has gone while a run wrote there."""
+    for name in names:
+        if not (file := path / name).exists():
+            raise DiskTrouble(f"{shown(file)}: it has gone while the run went on; put it back, then --resume")
+
+
+def refuse_links(path: Path, deepest: int = DEEPEST) -> None:
+    """Raises BadInput for a link that leads out of the folder: a run reads and writes only its own files."""
     root = path.resolve()
     for place, folders, files in os.walk(path):
         for found in (Path(place, name) for name in (*folders, *files)):
             if found.is_symlink() and not Path(os.path.realpath(found)).is_relative_to(root):
                 raise BadInput(
-                    f"{shown(found)}: a link that leads out of the run folder; put what it names in its place"
+                    f"{shown(found)}: a link that leads out of the run folder; put its target in its place"
                 )
+        if len(Path(place).relative_to(path).parts) >= deepest:
+            folders.clear()  # os.walk then goes no deeper
 
 
 def write_json(path: Path, value) -> None:
     """`value` as readable JSON, without NaN."""
     write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def seal(values: dict) -> str:
+    """SHA-256 of a JSON object without its own seal, so that no change of it goes unseen."""
+    rest = {key: value for key, value in values.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def read_json(path: Path) -> dict:
@@ -167,22 +187,16 @@ def read_lines(path: Path) -> list[dict]:
     """The whole lines of a log; a last line cut short by a crash is dropped. Raises BadInput naming file and line."""
     if not path.exists():
         return []
+    found = []
     with opened(path) as stream:
-        return [
-            parsed(line, f"{shown(path)} line {number}")
-            for number, line in enumerate(lines(stream), 1)
-            if line[-1:] == b"\n"
-        ]
-
-
-def lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of a log, none held longer than it is looked at. Raises BadInput at one that no record can be."""
-    while line := stream.readline(TEXT):
-        if len(line) == TEXT:
-            raise BadInput(
-                f"{shown(stream.name)}: a line of more than {TEXT} bytes, expected a record that minilte wrote"
-            )
-        yield line
+        for number, line in enumerate(iter(lambda: stream.readline(TEXT), b""), 1):
+            if len(line) == TEXT:
+                raise BadInput(
+                    f"{shown(path)}: a line of more than {TEXT} bytes, expected a record that minilte wrote"
+                )
+            if line.endswith(b"\n"):
+                found.append(parsed(line, f"{shown(path)} line {number}"))
+    return found
 
 
 def write_lines(path: Path, values: Iterable[dict]) -> None:

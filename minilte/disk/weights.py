@@ -1,6 +1,8 @@
 """Weights as safetensors with the names that PyTorch modules use: layer1.weight, layer1.bias."""
 
 import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +52,35 @@ def read_tensors(path: str | Path, most: int = LIMIT) -> dict[str, Array]:
     return unpacked(content(path, most), shown(path))
 
 
+def plain(name: str) -> Callable[[bytearray], Array]:
+    """How the bytes of a tensor are read whose dtype NumPy has."""
+    return lambda data: np.frombuffer(data, name)
+
+
+def brain(data: bytearray) -> Array:
+    """bfloat16 as float32, of which it is the upper half: every number is kept."""
+    return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+
+
+KINDS = {"BF16": brain, "BOOL": plain("?")} | {
+    kind: plain(f"<{kind.lower()[0]}{int(kind[1:]) // 8}")
+    for kind in ("F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8")
+}
+
+
 def unpacked(data: bytes, where: str | Path) -> dict[str, Array]:
     """All tensors in the bytes of a .safetensors file. Raises BadInput."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
     try:
-        return load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError) as trouble:
+        stored = deserialize(data)
+        json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=folder.once)  # no name twice
+    except (SafetensorError, ValueError, TypeError, RecursionError) as trouble:
         raise BadInput(f"{where}: not a whole .safetensors file ({reason(trouble)})") from None
+    for name, tensor in stored:
+        if (kind := tensor["dtype"]) not in KINDS:
+            raise BadInput(f"{where}: tensor {brief(name)} is {kind}, expected {', '.join(KINDS)}; convert it first")
+    return {name: KINDS[tensor["dtype"]](tensor["data"]).reshape(tensor["shape"]) for name, tensor in stored}
 
 
 def read_weights(path: str | Path, like: Weights) -> Weights:
@@ -77,16 +99,10 @@ def fitted(stored: dict[str, Array], like: Weights, where: str | Path) -> Weight
     if unknown := [name for name in stored if name not in wanted and not name.startswith("input.")]:
         raise BadInput(f"{where}: tensor {brief(unknown[0])} belongs to no layer of this network")
     cast = {name: finite(stored[name], array.dtype, f"{where}: {name}") for name, array in wanted.items()}
-
-    def take(name, layer):
-        return type(layer)(
-            *(
-                None if array is None else cast[f"{name}.{FIELDS[field]}"]
-                for field, array in zip(layer._fields, layer)
-            )
-        )
-
-    return {name: take(name, layer) for name, layer in like.items()}
+    return {
+        name: layer._replace(**{field: cast.get(f"{name}.{FIELDS[field]}") for field in layer._fields})
+        for name, layer in like.items()
+    }
 
 
 def finite(array: Array, dtype: np.dtype, where: str) -> Array:

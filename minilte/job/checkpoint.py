@@ -6,8 +6,6 @@ optimizer. It does not depend on the number of processes that wrote it.
 
 import hashlib
 import json
-import math
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +16,11 @@ from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.types import Array, Tree
 from minilte.disk import folder
-from minilte.disk.files import brief, content, opened, shown
+from minilte.disk.files import brief, content, sha256, shown
+from minilte.disk.folder import seal
 from minilte.disk.weights import unpacked
+from minilte.job.atomic import clear, drop, write_folder
+from minilte.job.records import count, number, optional, table
 from minilte.run.session import State
 from minilte.settings.config import defaults
 from minilte.settings.knob import flag_name
@@ -27,125 +28,104 @@ from minilte.settings.knob import flag_name
 FORMAT = 2  # 1 had V_n twice, and one flat list of settings
 KEEP = 2  # checkpoints
 STATE = "state.safetensors"
+HEALTH = (optional(number), count, optional(number))  # what `run.health.Health` must hold
+FACTS = {  # what a fact must hold, where it is there
+    "seconds": number,
+    "sent": table(count),
+    "health": lambda value: (
+        isinstance(value, list) and len(value) <= len(HEALTH) and all(fits(item) for fits, item in zip(HEALTH, value))
+    ),
+    "resized": lambda value: value is True,
+    "longer": lambda value: value is True,
+}
+MANIFEST = {  # what a key must hold; a seal shows damage, not who wrote it
+    "step": count,
+    "facts": lambda value: (
+        isinstance(value, dict) and all(name in FACTS and FACTS[name](value[name]) for name in value)
+    ),
+    "config": lambda value: isinstance(value, dict),
+    "sha256": lambda value: isinstance(value, dict) and isinstance(value.get(STATE), str),
+}
 
 
 class Damaged(BadInput):
     """A checkpoint, or a file of it, is not what was saved."""
 
 
-def count(value) -> bool:
-    """Is it a whole number of at least 0, and no bool?"""
-    return type(value) is int and value >= 0
-
-
-def facts(value) -> bool:
-    """Are these the facts of a state, as far as they are there?"""
-    if not isinstance(value, dict):
-        return False
-    seconds, sent = value.get("seconds", 0.0), value.get("sent", {})
-    fits = type(seconds) in (int, float) and 0 <= seconds < math.inf
-    return fits and isinstance(sent, dict) and all(map(count, sent.values()))
-
-
-MANIFEST = {  # key -> what it must hold; the seal speaks of damage, not of who wrote it
-    "step": count,
-    "facts": facts,
-    "config": lambda value: isinstance(value, dict),
-    "sha256": lambda value: isinstance(value, dict) and isinstance(value.get(STATE), str),
-}
-
-
 def save(run: Path, state: State, config: dict, best: int | None = None) -> Path:
-    """Write ckpt/step-N: temp folder, fsync, rename. Older ones beyond the last `KEEP` go, but for that of step `best`.
-
-    Raises DiskTrouble.
-    """
+    """Write ckpt/step-N, whole or not at all; delete all but the last `KEEP` and that of step `best`. Raises DiskTrouble."""
     from safetensors.numpy import save as to_bytes
 
-    root, name = run / "ckpt", f"step-{state.step}"
-    arrays = {"main": state.main, "heads": tuple(state.heads)}
-    state_bytes = to_bytes({path: np.asarray(leaf, order="C") for path, leaf in named_arrays(arrays)})
-    manifest = {
-        "format": FORMAT,
-        "step": state.step,
-        "facts": state.facts,
-        "config": config,
-        "sha256": {STATE: hashlib.sha256(state_bytes).hexdigest()},
-    }
-    with folder.writing(root / name):
-        clear(run)
-        temporary = root / f".new-{name}{folder.TEMPORARY}"
-        temporary.mkdir(parents=True)
-        folder.write(temporary / STATE, state_bytes)
-        folder.write_json(temporary / "manifest.json", manifest | {"seal": seal(manifest)})
-        if (root / name).exists():  # a state that was saved already is the same state
-            remove(temporary)
-            return root / name
-        temporary.rename(root / name)
-        folder.settle(root)
+    path = run / "ckpt" / f"step-{state.step}"
+    arrays = named_arrays({"main": state.main, "heads": tuple(state.heads)})
+    state_bytes = to_bytes({name: np.asarray(leaf, order="C") for name, leaf in arrays})
+    sums = {STATE: hashlib.sha256(state_bytes).hexdigest()}
+    manifest = {"format": FORMAT, "step": state.step, "facts": state.facts, "config": config, "sha256": sums}
+    text = json.dumps(manifest | {"seal": seal(manifest)}, indent=2, allow_nan=False) + "\n"
+    with folder.writing(path):
+        clear(path.parent)
+        if not path.exists():  # a state that was saved already is the same state
+            write_folder(path, {STATE: state_bytes, "manifest.json": text.encode()})
         for old in listed(run)[:-KEEP]:
-            if old.name != f"step-{best}":
+            if step_of(old) != best:
                 drop(old)
-    return root / name
+    return path
 
 
 def named_arrays(state: Tree) -> Iterator[tuple[str, Array]]:
-    """(dotted path, array) of every array: what a head's place in the list says already, as its index, is none."""
+    """(dotted path, array) of every array; a head's index is none, and its place in the list gives it."""
     return ((path, leaf) for path, leaf in tree.named(state) if isinstance(leaf, np.ndarray))
-
-
-def clear(run: Path) -> None:
-    """Take away what a save that was killed left behind."""
-    for left in (run / "ckpt").glob(f".*{folder.TEMPORARY}"):
-        remove(left)
-
-
-def drop(path: Path) -> None:
-    """Delete a checkpoint, never half of it under its name."""
-    remove(path.rename(path.with_name(f".old-{path.name}{folder.TEMPORARY}")))
-
-
-def remove(path: Path) -> None:
-    """Delete what has this name; of a link the link alone."""
-    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def seal(manifest: dict) -> str:
-    """SHA-256 of a manifest without its seal, so that no flipped bit in it goes unseen."""
-    rest = {key: value for key, value in manifest.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def listed(run: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
-    found = [path for path in (run / "ckpt").glob("step-*") if path.name[5:].isdecimal()]
-    return sorted(found, key=lambda path: int(path.name[5:]))
+    return sorted((path for path in (run / "ckpt").glob("step-*") if path.name[5:].isdecimal()), key=step_of)
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(path.name[5:])
 
 
 def load(path: Path, main: Tree, heads: Sequence[Tree], config: dict) -> State:
     """The state in a checkpoint; `main` and `heads` give its structure. Raises BadInput naming what does not fit."""
-    like = {"main": main, "heads": tuple(heads)}
-    expected = dict(named_arrays(like))
+    like, file = {"main": main, "heads": tuple(heads)}, path / STATE
+    most = sum(leaf.nbytes + 2**12 for _, leaf in named_arrays(like)) + 2**20
     with remedy(path):
         manifest = read_manifest(path)
         refuse_other_run(path, manifest["config"], config)
-        data = state_of(path, manifest, most=sum(leaf.nbytes + 2**12 for leaf in expected.values()) + 2**20)
-    file = shown(path / STATE)
-    arrays = rebuilt(like, unpacked(data, file), file)
+        try:
+            data = content(file, most)
+        except BadInput as trouble:
+            raise Damaged(str(trouble)) from None
+        if hashlib.sha256(data).hexdigest() != manifest["sha256"][STATE]:
+            raise Damaged(f"{shown(file)}: damaged (its sha256 is not the manifest's)")
+    arrays = rebuilt(like, unpacked(data, shown(file)), shown(file))
     return State(manifest["step"], arrays["main"], arrays["heads"], manifest["facts"])
 
 
 @contextmanager
 def remedy(path: Path) -> Iterator[None]:
-    """What is damaged inside the `with` is told together with what can be done about it."""
+    """Damage that is found inside the `with` is reported with the newest older checkpoint that is whole."""
     try:
         yield
     except Damaged as trouble:
-        raise Damaged(f"{trouble}; --resume-latest-good goes on from {one_before(path)}") from None
+        older = (found for found in reversed(listed(path.parent.parent)) if step_of(found) < step_of(path))
+        good = next((f"{found.name}, which is whole" for found in older if whole(found)), "step 0")
+        raise Damaged(f"{trouble}; --resume-latest-good goes on from {good}") from None
+
+
+def whole(path: Path) -> bool:
+    """Is a checkpoint what was saved?"""
+    try:
+        manifest = read_manifest(path)
+        return sha256(path / STATE) == manifest["sha256"][STATE]
+    except BadInput:
+        return False
 
 
 def read_manifest(path: Path) -> dict:
-    """What a checkpoint says of itself. Raises Damaged, or BadInput where its format or its content is not ours."""
+    """The manifest of a checkpoint. Raises Damaged, or BadInput where its format or its content is not minilte's."""
     file = path / "manifest.json"
     try:
         manifest = folder.read_json(file)
@@ -166,45 +146,15 @@ def read_manifest(path: Path) -> dict:
 def refuse_other_run(path: Path, had: dict, config: dict) -> None:
     """Raises BadInput for settings that are not the run's, naming both values. The steps may have become more.
 
-    A setting that did not exist yet when the checkpoint was made had what is its default now.
+    A setting that did not exist yet when the checkpoint was made counts as its default.
     """
-    usual = json.loads(json.dumps(defaults()))
+    usual, config = json.loads(json.dumps([defaults(), config]))  # lists for tuples, as the manifest has them
     for name, value in config.items():
         if (found := had.get(name, usual.get(name))) != value and name != "steps":
             raise BadInput(
                 f"{shown(path)}: made with {flag_name(name)} {brief(found)}, but the run has {brief(value)};"
                 " restore that one"
             )
-
-
-def state_of(path: Path, manifest: dict, most: int) -> bytes:
-    """The bytes of a checkpoint's arrays. Raises Damaged where they are not those that were saved."""
-    try:
-        data = content(path / STATE, most)
-    except BadInput as trouble:
-        raise Damaged(str(trouble)) from None
-    if hashlib.sha256(data).hexdigest() != manifest["sha256"][STATE]:
-        raise Damaged(f"{shown(path / STATE)}: damaged (its sha256 is not the manifest's)")
-    return data
-
-
-def one_before(path: Path) -> str:
-    """The newest whole checkpoint that is older than this one, in words."""
-    number = int(path.name[5:])
-    for older in reversed([found for found in listed(path.parent.parent) if int(found.name[5:]) < number]):
-        if whole(older):
-            return f"{older.name}, which is whole"
-    return "step 0"
-
-
-def whole(path: Path) -> bool:
-    """Is a checkpoint what was saved?"""
-    try:
-        manifest = read_manifest(path)
-        with opened(path / STATE) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == manifest["sha256"][STATE]
-    except BadInput:
-        return False
 
 
 def rebuilt(like: Tree, stored: dict[str, Array], file: str) -> Tree:

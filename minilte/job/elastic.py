@@ -1,24 +1,24 @@
 """Runs that go on with more or fewer heads, or for more steps than they began with.
 
-Heads 0 … min(N, N')-1 stay as they are; those that leave take their factors with them, and what of these is in W stays
-there; those that join start with B = 0, V = 0 and the main parameters. All compute the main function then (law L10), so
-nothing jumps. From the next merge on each counts 1/N', so a merge is still the mean of what the heads did since the last
-one (law L13). What no longer holds is what needs constant shares: telescoping (L1) starts anew from here, and so does
-the rank bound (L2), on top of the rank that was reached.
+Heads 0 … min(N, N')-1 stay as they are. Heads that leave take their factors with them; what was merged of these stays in
+W. Heads that join start with B = 0, V = 0 and the main parameters, so all compute the main function (law L10) and the
+loss does not jump. From the next merge on each head counts 1/N', so a merge is still the mean of what the heads did since
+the merge before (law L13). What needs constant shares starts anew: telescoping (L1), and the rank bound (L2), on top of
+the rank that was reached.
 """
 
 from pathlib import Path
 
 from minilte.core.errors import BadInput
 from minilte.core.method import Method
-from minilte.disk import folder
 from minilte.disk.files import brief
 from minilte.job import checkpoint
+from minilte.job.summary import read_summary
 from minilte.run.session import State
 from minilte.settings.config import Config
 from minilte.settings.knob import flag_name
 
-# what must have its default for the number of heads to change: the others were made for one number
+# what must have its default for the number of heads to change: other values belong to a number of heads
 KEPT = {"head_ranks": (), "shares": (), "merge_rule": "mean", "versus": "none"}
 
 
@@ -26,23 +26,16 @@ def with_heads(config: Config, heads: int) -> Config:
     """The settings of a run that goes on with so many heads. Raises BadInput where that cannot be."""
     if heads == config.heads:
         return config
-    if "factors" not in config.method.gives:
-        raise BadInput(
-            f"heads: a run with --method {config.method.name} keeps its {config.heads} heads, got {heads}; begin anew"
-        )
-    if len(config.topology.among(config)) > 1:
-        raise BadInput(
-            f"heads: a run with --topology {config.topology.name} keeps its {config.heads} heads, which chose it; begin anew"
-        )
     had = config.flat()
-    for name, plain in KEPT.items():
-        if had.get(name, plain) != plain:
-            raise BadInput(
-                f"heads: a run with --{flag_name(name)} {brief(had[name])} keeps its {config.heads} heads, got {heads};"
-                " begin anew"
-            )
-    fewer = {"quorum": min(had["quorum"], heads)} if had.get("quorum") else {}
-    return config.replace(heads=heads, **fewer)
+    fixed = {
+        f"--method {config.method.name}": "factors" not in config.method.gives,
+        f"--topology {config.topology.name}": len(config.topology.among(config)) > 1,  # the heads chose it
+        **{f"--{flag_name(key)} {brief(had.get(key))}": had.get(key, usual) != usual for key, usual in KEPT.items()},
+    }
+    if any(fixed.values()):
+        what = " and ".join(words for words, holds in fixed.items() if holds)
+        raise BadInput(f"heads: a run with {what} keeps its {config.heads} heads, got {heads}; begin anew")
+    return config.replace(heads=heads, **({"quorum": min(had["quorum"], heads)} if had.get("quorum") else {}))
 
 
 def with_steps(config: Config, steps: int) -> Config:
@@ -52,18 +45,13 @@ def with_steps(config: Config, steps: int) -> Config:
     return config.replace(steps=steps)
 
 
-def ended_before(path: Path, steps: int) -> int:
-    """The step at which a run had ended that goes on to a later one, 0 for others; its end is none any more."""
+def reopened(path: Path, config: Config) -> str:
+    """Delete the summary of a run that had ended and goes on; says how its learning rate continues, "" for other runs."""
     file = path / "summary.json"
-    done = folder.read_json(file)["steps"] if file.exists() else steps
-    if done == steps:
-        return 0
+    done = read_summary(file)["steps"] if file.exists() else config.steps
+    if done == config.steps:
+        return ""
     file.unlink()
-    return done
-
-
-def longer(config: Config, done: int) -> str:
-    """What the schedule makes of it, in words."""
     before, now = (config.schedule.build(config.lr, steps) for steps in (done, config.steps))
     rates = f"{before(done - 1):.3g} at the end of {done} steps, and {now(done):.3g} from step {done} on"
     return f"the run had ended at step {done} and goes on to {config.steps}; the rate was {rates}"
@@ -83,7 +71,7 @@ def saved_heads(path: Path) -> int:
 def resized(state: State, method: Method, heads: int) -> State:
     """The state of another number of heads; the method is that of the run that goes on.
 
-    Those that join hear of the main state before their first round, as after any merge.
+    Heads that join take over the main state before their first round, as after any merge.
     """
     if method.facts.resized is None:
         raise BadInput(

@@ -1,14 +1,12 @@
-"""A finished run in the formats of others: npz, safetensors with torch names, and a Hugging Face PEFT adapter.
+"""Export of a finished run: npz, safetensors with torch names, or a Hugging Face PEFT adapter.
 
-Without resets, W_T = W_0 + sum_n w_n s_n B_n A_n (law L1), and that sum is one adapter whose rank is the sum of the
-heads' ranks (law L5). So the whole run, however many heads and merges it had, leaves as an ordinary LoRA.
+Without resets, W_T = W_0 + sum_n w_n s_n B_n A_n (law L1), and that sum is a single adapter whose rank is the sum of
+the heads' ranks (law L5). So a run of any number of heads and merges can be exported as an ordinary LoRA.
 """
 
 import io
 import json
 import math
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,16 +18,23 @@ from minilte.core.errors import BadInput
 from minilte.core.types import Adapter, Adapters, Array, Weights
 from minilte.data.dataset import blank
 from minilte.disk import folder
+from minilte.disk.files import shown
+from minilte.disk.outputs import refuse_place
 from minilte.disk.weights import tensors
 from minilte.job import resume
-from minilte.job.result import load, read_sizes
+from minilte.job.atomic import write_folder
+from minilte.job.result import SCALING, load, read_sizes
+from minilte.job.start import inputs_of
+from minilte.run.inputs import refuse_others
 from minilte.run.session import open_session
 from minilte.settings import stored
 from minilte.settings.config import Config
 
+SUFFIXES = (".npz", ".safetensors")  # of files in the formats of their names
+
 
 class Lora(NamedTuple):
-    """One adapter of a layer in PEFT's terms: the layer computes with W + (alpha / r) B A."""
+    """An adapter in PEFT's terms: the layer computes with W + (alpha / r) B A."""
 
     pair: Adapter
     alpha: float
@@ -72,8 +77,8 @@ def peft_files(
     base = dict(final) | {name: final[name]._replace(W=start[name].W) for name in adapters}
     factors = {
         f"base_model.model.{name}.lora_{field}.weight": factor
-        for name, one in adapters.items()
-        for field, factor in one.pair._asdict().items()
+        for name, adapter in adapters.items()
+        for field, factor in adapter.pair._asdict().items()
     }
     return {
         "base.safetensors": safetensors_bytes(tensors(base) | (extra or {})),
@@ -86,10 +91,10 @@ def peft_files(
 
 
 def one_lora(heads: Sequence[Adapters], scales: Sequence[dict[str, float]], w: Sequence[float]) -> dict[str, Lora]:
-    """sum_n w_n s_n B_n A_n of each layer as one adapter (law L5), A stacked by rows and B by columns.
+    """sum_n w_n s_n B_n A_n of each layer as a single adapter (law L5), A stacked by rows and B by columns.
 
     alpha / r is the largest w_n s_n, so that equal heads keep their factors bit for bit (and N heads of rank r, with
-    s = alpha / r and w = 1/N, keep their alpha); where heads differ, the ratio of each to it is folded into its B.
+    s = alpha / r and w = 1/N, keep their alpha). Where heads differ, B_n is scaled by w_n s_n over the largest.
     """
     made = {}
     for name in heads[0]:
@@ -100,7 +105,7 @@ def one_lora(heads: Sequence[Adapters], scales: Sequence[dict[str, float]], w: S
 
 
 def neat(x: float) -> float:
-    """x, or the short decimal that it misses by rounding alone, as (1/N)(alpha/r) N r may miss alpha."""
+    """x, or a short decimal that differs from it by rounding alone, as (1/N)(alpha/r) N r may differ from alpha."""
     short = float(f"{x:.12g}")
     return short if math.isclose(short, x, rel_tol=5e-16) else x
 
@@ -108,8 +113,8 @@ def neat(x: float) -> float:
 def refuse_other_change(start: Weights, final: Weights, adapters: dict[str, Lora], merges: int) -> None:
     """Raises BadInput where W - W_0 is not (alpha / r) B A, as after a reset, or a merge rule other than the mean.
 
-    Every merge rounds W once, and where moves are far smaller than W it may lose the same way each time; scales round
-    B a few times; and the roundings inside a product of R terms add up as a random walk.
+    Every merge rounds W once; where moves are far smaller than W, these errors may all have the same sign. Scales
+    round B a few times, and the roundings inside a product of R terms add up as a random walk.
     """
     for name, (pair, alpha) in adapters.items():
         W_0, W = start[name].W.astype(np.float64), final[name].W.astype(np.float64)
@@ -125,9 +130,9 @@ def refuse_other_change(start: Weights, final: Weights, adapters: dict[str, Lora
 
 def peft_config(adapters: dict[str, Lora]) -> dict:
     """adapter_config.json: the first layer's r and alpha for all, and a pattern for each layer that differs."""
-    ranks = {name: len(one.pair.A) for name, one in adapters.items()}
-    alphas = {name: one.alpha for name, one in adapters.items()}
-    r, alpha = (next(iter(values.values())) for values in (ranks, alphas))
+    ranks = {name: len(adapter.pair.A) for name, adapter in adapters.items()}
+    alphas = {name: adapter.alpha for name, adapter in adapters.items()}
+    r, alpha = next((ranks[name], alphas[name]) for name in adapters)
     return {
         "peft_type": "LORA",
         "task_type": None,
@@ -152,16 +157,16 @@ def peft_config(adapters: dict[str, Lora]) -> dict:
 
 
 def export(run: Path, to: str, out: Path) -> Path:
-    """Write what a finished run has learnt to `out`: a file, or a folder for peft. Raises BadInput, DiskTrouble.
+    """Write the weights of a finished run to `out`: a file, or a folder for peft. Raises BadInput, DiskTrouble.
 
-    All formats carry the scaling of the inputs beside the weights, as input.mean and input.deviation.
+    `to` is npz, safetensors or peft. All formats carry the scaling of the inputs beside the weights, as input.mean and input.deviation.
     """
     refuse_place(out)
     config = stored.read_settings(run)
     if not (run / "summary.json").exists():
         raise BadInput(f"{run}: the run is not finished; end it with --resume {run}")
     result = load(run)
-    extra = {f"input.{name}": array for name, array in result.scaling._asdict().items()}
+    extra = dict(zip(SCALING, result.scaling))
     if to == "peft":
         write_folder(out, adapter_of_run(run, config, result.weights, extra))
     else:
@@ -170,41 +175,32 @@ def export(run: Path, to: str, out: Path) -> Path:
     return out
 
 
-def refuse_place(out: Path) -> None:
-    """Raises BadInput for a path that is taken, or cannot be made."""
-    if out.exists() or out.is_symlink():
-        raise BadInput(f"out {out}: it exists already; name another")
-    if not out.parent.is_dir():
-        raise BadInput(f"out {out}: no folder {out.parent}; make it first, or name another")
-    if not os.access(out.parent, os.W_OK):
-        raise BadInput(f"out {out}: {out.parent} cannot be written; name another")
+def format_of(out: Path, to: str) -> str:
+    """The format that `to` names, or for "suffix" the name of the file. Raises BadInput where the two do not agree."""
+    by_name = out.suffix[1:].lower() if out.suffix.lower() in SUFFIXES else ""
+    if to not in ("suffix", by_name or to):
+        raise BadInput(f"out {shown(out)}: the name of a file --to {by_name}, got --to {to}; change either")
+    if to == "suffix" and not by_name:
+        raise BadInput(f"out {shown(out)}: expected a name in {' or '.join(SUFFIXES)}, or --to and a format")
+    return by_name or to
 
 
 def adapter_of_run(run: Path, config: Config, final: Weights, extra: dict[str, Array]) -> dict[str, bytes]:
-    """The PEFT files of a finished run, with the factors that were merged last. Raises BadInput."""
+    """The PEFT files of a finished run, from the factors of its last merge. Raises BadInput."""
     sizes = blank(*read_sizes(run / "summary.json"), config.batch, config.dtype)
     session = open_session(config.holding(data=sizes))._replace(config=config)
     method, start = session.built.method, session.built.task.weights
+    given = {
+        name: digest for name, digest in session.built.inputs.items() if name != "data"
+    }  # W_0 needs its widths alone
+    refuse_others(config, inputs_of(run / "env.json"), given)
     if method.facts.one_lora is None:
         raise BadInput(
             f"peft: {config.method.name} with these settings does not move W by factors that are still there (a reset, "
-            "a rule, codes, or no adapters at all); use npz or safetensors"
+            "a rule, codes, sums of dense changes, or no adapters at all); use npz or safetensors"
         )
     state = resume.latest(run, session)
     if state.step != config.steps:
         raise BadInput(f"{run}: expected a checkpoint of step {config.steps} for the factors, got step {state.step}")
     heads, scales, w = method.facts.one_lora(state.main)
     return peft_files(start, final, heads, scales, w, -(-config.steps // method.every), extra)
-
-
-def write_folder(out: Path, files: dict[str, bytes]) -> None:
-    """A new folder with these files: whole, or not there. Raises DiskTrouble."""
-    temporary = out.with_name(f".new-{out.name}{folder.TEMPORARY}")
-    with folder.writing(out):
-        if temporary.exists():  # left by an export that was killed
-            shutil.rmtree(temporary)
-        temporary.mkdir()
-        for name, content in files.items():
-            folder.write(temporary / name, content)
-        temporary.rename(out)
-        folder.settle(out.parent)

@@ -1,4 +1,4 @@
-"""What a run remarks on as it goes: losses that stand still or were better before, weights that leap, processes that are late."""
+"""What a run remarks on: losses that stand still or were better before, weights that leap, processes that are late."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,11 @@ BETTER = 0.9  # of the last held-out loss: a difference worth a word
 
 
 def of_health(seen: list[Record], record: Record, steps: int, say: Say) -> None:
-    """Add an evaluation to those so far, and say so when they begin to be no better than one of long ago, or when the
-    weights moved as never before."""
+    """Add an evaluation to those `seen`. Says when the training loss begins to stall, and when the weights leap."""
     if record.train_loss is None:
         return
-    losses = [(one.step, one.train_loss) for one in (*seen, record)]
-    norms = [one.update_norm for one in seen if one.update_norm is not None]
+    losses = [(each.step, each.train_loss) for each in (*seen, record)]
+    norms = [each.update_norm for each in seen if each.update_norm is not None]
     if stalled(losses[:-1], steps) is None and (best := stalled(losses, steps)) is not None:
         say(f"note: the training loss has not been below that of step {best} since")
     if record.update_norm is not None and leapt(norms, record.update_norm):
@@ -29,20 +28,19 @@ def of_health(seen: list[Record], record: Record, steps: int, say: Say) -> None:
 
 def of_a_better(seen: list[Record], say: Say) -> None:
     """Say so when the held-out loss was clearly less at an evaluation before the last."""
-    if seen and (best := min(seen, key=lambda one: one.test_loss)).test_loss < BETTER * seen[-1].test_loss:
+    if seen and (best := min(seen, key=lambda record: record.held_loss)).held_loss < BETTER * seen[-1].held_loss:
         say(
-            f"note: the held-out loss was {best.test_loss:.4f} at step {best.step} and is {seen[-1].test_loss:.4f} now; "
+            f"note: the held-out loss was {best.held_loss:.4f} at step {best.step} and is {seen[-1].held_loss:.4f} now; "
             "the best checkpoint is kept in ckpt"
         )
 
 
 def of_the_late(before: frozenset, session: Session, step: int, say: Say) -> frozenset:
-    """The processes that a quorum merged without, said when they change."""
+    """The processes that a quorum merged without. Says who joined or left them since `before`."""
     late = frozenset(session.comm.transport.late)
     for process in sorted(late ^ before):
-        if not (block := session.comm.blocks[process]):
-            continue  # nobody misses it
-        heads = f"head {block[0]}" if len(block) == 1 else f"heads {block[0]} to {block[-1]}"
-        what = "missed the merge" if process in late else "is back, in time for the merge"
-        say(f"note: process {process} ({heads}) {what} at step {step}")
+        if block := session.comm.blocks[process]:  # no merge misses a process without heads
+            heads = f"head {block[0]}" if len(block) == 1 else f"heads {block[0]} to {block[-1]}"
+            what = "missed the merge" if process in late else "is back, in time for the merge"
+            say(f"note: process {process} ({heads}) {what} at step {step}")
     return late

@@ -1,73 +1,80 @@
 """Where a run goes on from: the checkpoint to take, in the number of heads asked for, and what is kept beside it."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+from minilte.core.errors import BadInput
+from minilte.core.method import Method
+from minilte.disk.files import shown
 from minilte.job import checkpoint, elastic
-from minilte.job.checkpoint import Damaged
+from minilte.job.checkpoint import Damaged, step_of
 from minilte.job.records import read_records
 from minilte.run.build import build
-from minilte.run.session import Session, State, first_state
+from minilte.run.session import Session, State, first_facts, first_state
 from minilte.settings.config import Config
+from minilte.settings.stored import Edited, read_settings
+
+
+def settings(path: Path) -> Config:
+    """The settings in a run folder. Raises BadInput; of what was edited there, where a checkpoint shows it, by its name."""
+    try:
+        return read_settings(path)
+    except Edited as trouble:
+        for place in checkpoint.listed(path)[-1:]:
+            had = checkpoint.read_manifest(place)["config"]
+            checkpoint.refuse_other_run(place, had, trouble.config.flat())
+        raise
 
 
 def latest(path: Path, session: Session, warn: Callable[[str], None] | None = None) -> State:
     """The newest checkpoint, with this process's heads; step 0 where there is none. Raises BadInput.
 
-    With `warn` a damaged one is passed over, and it hears why; where all are, the run begins anew.
+    With `warn` a damaged checkpoint is passed over with a warning.
     """
-    state = newest_good(checkpoint.listed(path), lambda one: loaded(one, session), warn)
-    if state is None:
-        return first_state(session)
-    mine = session.comm.mine
-    return state._replace(heads=state.heads[mine.start : mine.stop])
-
-
-def newest_good(found: list[Path], load: Callable[[Path], State], warn: Callable[[str], None] | None) -> State | None:
-    """The state of the newest checkpoint, with `warn` of the newest that is not damaged; None where there is none."""
-    for one in reversed(found):
+    for place in reversed(checkpoint.listed(path)):
         try:
-            return load(one)
+            state = loaded(place, session)
         except Damaged as trouble:
             if warn is None:
                 raise
             warn(f"warning: {trouble}")
-    return None
+        else:
+            mine = session.comm.mine
+            return state._replace(heads=state.heads[mine.start : mine.stop])
+    return first_state(session)
 
 
 def loaded(path: Path, session: Session) -> State:
     """The whole state of a checkpoint, in the number of heads of the run that goes on. Raises BadInput."""
-    heads = elastic.saved_heads(path)
+    heads, method = elastic.saved_heads(path), session.built.method
     if heads == session.config.heads:
-        return read(path, session.config, session.built.method)
+        return read(path, session.config, method)
     config = elastic.with_heads(session.config, heads)
     before = read(path, config, build(config, session.comm.process).method)
-    return elastic.resized(before, session.built.method, session.config.heads)
+    return elastic.resized(before, method, session.config.heads)
 
 
-def read(path: Path, config: Config, method) -> State:
+def read(path: Path, config: Config, method: Method) -> State:
     """The state in a checkpoint of a run with these settings. Raises BadInput."""
-    return checkpoint.load(path, method.begin(), [method.enter(n) for n in range(config.heads)], as_read(config))
-
-
-def as_read(config: Config) -> dict:
-    """The settings as JSON gives them back: lists for tuples."""
-    return json.loads(json.dumps(config.flat()))
+    state = checkpoint.load(path, method.begin(), [method.enter(n) for n in range(config.heads)], config.flat())
+    for name in first_facts().keys() - state.facts.keys():
+        raise BadInput(f"{shown(path / 'manifest.json')}: its facts lack {name}, which minilte always writes")
+    return state
 
 
 def set_aside(path: Path, step: int) -> None:
-    """Checkpoints after a step are no longer in the line of the run: out of the way, and not lost."""
-    for one in checkpoint.listed(path):
-        if int(one.name[5:]) > step:
-            aside = one.with_name(f"damaged-{one.name}")
+    """Rename the checkpoints after a step: the run goes on without them, and they are not lost."""
+    for later in checkpoint.listed(path):
+        if step_of(later) > step:
+            aside = later.with_name(f"damaged-{later.name}")
             if aside.exists():
                 checkpoint.drop(aside)
-            one.rename(aside)
+            later.rename(aside)
 
 
 def best_saved(path: Path, step: int) -> int | None:
-    """The step of the saved state, this one or one on disk, with the least held-out loss, of those evaluated."""
-    steps = {step, *(int(one.name[5:]) for one in checkpoint.listed(path))}
-    seen = [(one.test_loss, one.step) for one in read_records(path / "metrics.jsonl") if one.step in steps]
-    return min(((loss, step) for loss, step in seen if loss is not None), default=(None, None))[1]
+    """The step with the least held-out loss, of `step` and those on disk; None where none was evaluated."""
+    steps = {step, *map(step_of, checkpoint.listed(path))}
+    evaluated = [record for record in read_records(path / "metrics.jsonl") if record.held_loss is not None]
+    losses = [(record.held_loss, record.step) for record in evaluated if record.step in steps]
+    return min(losses, default=(None, None))[1]

@@ -8,7 +8,7 @@ from typing import Any
 from minilte.core.errors import BadInput
 from minilte.disk.files import brief
 from minilte.settings.given import MAY, OWN, Given
-from minilte.settings.knob import flag_name, plain
+from minilte.settings.knob import checked, flag_name, plain
 from minilte.settings.part import check_together, every_part, find, knobs, owners, words_of
 from minilte.settings.places import PLACES, Place
 
@@ -75,13 +75,13 @@ class Config:
         """The same run with other settings. What belongs to a part that is no longer chosen goes with it."""
         made, had = object.__new__(Config), self.flat()
         made._fill(had | changes, may_go=had.keys() - changes.keys())
-        own = [place for place, part in self.parts.items() if isinstance(part, Given)]
-        kept = {place: self.parts[place] for place in own if isinstance(made.parts.get(place), Given)}
+        given = {place for place, part in made.parts.items() if isinstance(part, Given)}
+        kept = {place: part for place, part in self.parts.items() if place in given and isinstance(part, Given)}
         object.__setattr__(made, "parts", made.parts | kept)
         return made
 
     def holding(self, **things) -> "Config":
-        """The same run with things of one's own, by place, in the place of its parts. Raises BadInput."""
+        """The same run with the caller's own things, by place, in the place of its parts. Raises BadInput."""
         made, given = object.__new__(Config), {place: thing for place, thing in things.items() if thing is not None}
         parts = self._without_method() if "method" in given else self.parts
         for place in given:
@@ -93,18 +93,18 @@ class Config:
         return made
 
     def _without_method(self) -> dict[str, Any]:
-        """The parts that a method of one's own finds: all but what came with the method, the adapters excepted.
+        """The parts that the caller's own method finds: those that no method brings, and the adapters.
 
-        Raises BadInput for a setting of those that go which is not what it is by default: nothing would read it.
+        Raises BadInput for a setting of the other parts that is not at its default: nothing would read it.
         """
         kept = {place: part for place, part in self.parts.items() if PLACES[place].always or place == "adapters"}
+        read = {"method"}.union(*(settings_of(place) for place in kept if place != "method"))
         for name, value in self.own().items():
-            if name == "method" or any(name in settings_of(place) for place in kept if place != "method"):
-                continue
-            raise BadInput(
-                f"{flag_name(name)}: a method of your own does not read it, got {brief(value)}; leave it out, and give"
-                " the function what it needs"
-            )
+            if name not in read:
+                raise BadInput(
+                    f"{flag_name(name)}: a method of your own does not read it, got {brief(value)}; leave it out, and"
+                    " give the function what it needs"
+                )
         return kept
 
     def __hash__(self):
@@ -129,6 +129,28 @@ def choose(place: str, spec: Place, rest: dict) -> tuple[type, dict]:
     raise BadInput(
         f"{flag_name(spec.flag)}: expected one of {', '.join(known)}, got {brief(word)}{nearest(word, known)}"
     )
+
+
+def check_alone(name: str, value) -> None:
+    """Raises BadInput where no part takes the value for this setting, whatever the other settings are."""
+    found = []
+    for place, spec in PLACES.items():
+        if name == spec.flag:
+            choose(place, spec, {name: value})
+            return
+        found += [knobs(cls)[name] for cls in every_part(place) if name in knobs(cls)]
+    first, *others = dict.fromkeys(found)
+    if not any(takes(knob, value) for knob in others):
+        checked(first, value)
+
+
+def takes(knob, value) -> bool:
+    """Does the value fit the knob?"""
+    try:
+        checked(knob, value)
+    except BadInput:
+        return False
+    return True
 
 
 def brought_by(method: type, given: dict) -> Iterable[str]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from minilte.core.errors import BadInput
 from minilte.disk.files import shown
 from minilte.settings.config import nearest
-from minilte.settings.knob import flag_name, item_type
+from minilte.settings.knob import flag_name, is_nothing, item_type, nothing
 from minilte.settings.part import every_part, knobs
 from minilte.settings.places import PLACES
 
@@ -28,12 +28,14 @@ def parser(prog: str, summary: str, *classes, settings: bool = False) -> argpars
     )
     made.error = refuse
     made._negative_number_matcher = re.compile(r"-\.?\d")  # or `--lr -1e-3` would be told that -1e-3 is an option
+    group = made
     if settings:
         add_settings(made)
-    for each in classes:
-        group = made.add_argument_group("where it lives and how it speaks") if settings else made
-        for knob in dataclasses.fields(each):
-            add_flag(group, knob.name, knob)
+        group = made.add_argument_group("where it lives and how it speaks")
+    for cls in classes:
+        for knob in dataclasses.fields(cls):
+            add = add_word if "word" in knob.metadata else add_flag
+            add(group, knob)
     return made
 
 
@@ -55,7 +57,7 @@ def add_settings(made: argparse.ArgumentParser) -> None:
         for name, (knob, _) in knobs_of(parts).items():
             having = everywhere[name][1]
             if name not in taken:
-                add_flag(group, name, knob, "" if len(having) == len(parts) else f"; of {', '.join(having)}")
+                add_flag(group, knob, "" if len(having) == len(parts) else f"; of {', '.join(having)}")
             taken.add(name)
 
 
@@ -73,18 +75,29 @@ def refuse(message: str):
     raise BadInput(shown(message.removeprefix("argument ")))
 
 
-def add_flag(group, name: str, knob: dataclasses.Field, owners: str = "") -> None:
+USAGE = {None: "%(prog)s {} [options]", "+": "%(prog)s {}... [options]", "*": "%(prog)s [options] [{} …]"}
+
+
+def add_word(made, knob: dataclasses.Field) -> None:
+    """RUN, an argument without a flag."""
+    word, count = knob.metadata["word"], knob.metadata.get("count")
+    made.usage = USAGE[count].format(word)
+    made.add_argument(knob.name, metavar=word, nargs=count, help=knob.metadata["help"])
+
+
+def add_flag(group, knob: dataclasses.Field, owners: str = "") -> None:
     """--name VALUE, or --name / --no-name for a bool, with the default in its help."""
     kind, many = item_type(knob.type)
     shown = ",".join(map(str, knob.default)) if many else knob.default
     words = knob.metadata["help"] + owners + ("" if shown == "" or shown is False else f" [{shown}]")
     if choices := knob.metadata.get("choices"):
         words += f" ({', '.join(choices)})"
+    flag = f"--{flag_name(knob.name)}"
     if kind is bool:
-        group.add_argument(f"--{flag_name(name)}", action=argparse.BooleanOptionalAction, help=words)
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, help=words)
         return
     group.add_argument(
-        f"--{flag_name(name)}",
+        flag,
         metavar=kind.__name__.upper() + ",..." * many,
         help=words,
         type=lambda text: [read(item, kind) for item in text.split(",") if text] if many else read(text, kind),
@@ -117,4 +130,8 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> dict:
         if (bare := name.replace("--no-", "--") if name.replace("--no-", "--") in known else name) in seen:
             raise BadInput(f"{bare}: given twice; give it once")
         seen.add(bare)
-    return vars(made.parse_args(list(argv)))
+    given = vars(made.parse_args(list(argv)))
+    for action in made._actions:
+        if is_nothing(given.get(action.dest)) and (action.option_strings or given[action.dest] != []):
+            raise BadInput(nothing(next(iter(action.option_strings), action.metavar)))
+    return given

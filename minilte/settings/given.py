@@ -1,4 +1,4 @@
-"""Parts that a program gives itself, in the place of those that a name stands for."""
+"""Parts that the calling program makes itself, where else a name chooses a part."""
 
 from typing import Any, NamedTuple
 
@@ -20,12 +20,12 @@ class Given(NamedTuple):
     name = OWN
     needs = frozenset()
     brings = ()
-    named = False
+    named = drawn = False
     __dataclass_fields__ = {}  # it has no knobs
 
     @property
     def gives(self):
-        """A method of one's own is trusted to fit what stands around it."""
+        """A method that a program made is trusted to fit the parts around it."""
         return frozenset({"sums", "factors", "no reset"} if self.place == "method" else ())
 
     def build(self, *of):

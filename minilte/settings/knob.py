@@ -15,8 +15,28 @@ MOST = 10**9  # of anything that is counted: far beyond use, and every float and
 
 
 def knob(default, help, **bounds):
-    """A field with its help text and bounds: least, above, most, below, choices."""
+    """A field with its help text and bounds: least, above, most, below, choices. Classes may share it under its name.
+
+    `word` makes it an argument without a flag, as RUN; `count` is then "+" or "*" where there may be many. `path` says
+    that it names a file or a folder.
+    """
     return dataclasses.field(default=default, metadata={"help": help, **bounds})
+
+
+def of_knobs(cls: type) -> type:
+    """A frozen dataclass of knobs. A new instance has every knob in its own type; then it passes its own check().
+
+    Raises BadInput naming the knob.
+    """
+
+    def settle(self):
+        for knob_ in dataclasses.fields(self):
+            object.__setattr__(self, knob_.name, checked(knob_, getattr(self, knob_.name)))
+        if hasattr(cls, "check"):
+            self.check()
+
+    cls.__post_init__ = settle
+    return dataclasses.dataclass(frozen=True)(cls)
 
 
 def flag_name(name: str) -> str:
@@ -31,12 +51,6 @@ def item_type(kind) -> tuple[type, bool]:
     return kind, False
 
 
-def check_fields(settings) -> None:
-    """Give every field of a new frozen dataclass of knobs its own type. Raises BadInput naming the field."""
-    for knob_ in dataclasses.fields(settings):
-        object.__setattr__(settings, knob_.name, checked(knob_, getattr(settings, knob_.name)))
-
-
 def checked(knob_: dataclasses.Field, value):
     """The value in the field's own type; raises BadInput when type or bounds do not fit."""
     kind, many = item_type(knob_.type)
@@ -48,7 +62,19 @@ def checked(knob_: dataclasses.Field, value):
             check_bounds(item, knob_.metadata)
     except ValueError as trouble:
         raise BadInput(f"{flag_name(knob_.name)}: {trouble}") from None
+    if is_nothing(value) and not is_nothing(knob_.default):
+        raise BadInput(nothing(knob_.name))
     return tuple(values) if many else values[0]
+
+
+def is_nothing(value) -> bool:
+    """Is it an empty text or list, or a list with an empty text? None is a value; a knob's own default may be empty."""
+    return isinstance(value, (str, list, tuple)) and not (value and all(item != "" for item in value))
+
+
+def nothing(name: str) -> str:
+    """Why what is given must not be empty, as from a shell variable that is not set: it would mean that it is not given."""
+    return f"{flag_name(name)}: expected a value, got nothing; leave it out, or name one"
 
 
 def plain(value):

@@ -1,4 +1,4 @@
-"""A part: one way to fill a place in a run's settings. It brings its knobs, its checks, and what it needs of others.
+"""A part: a way to fill a place in a run's settings. It brings its knobs, its checks, and what it needs of others.
 
     @part("rule", "ties", needs={"each"})
     class Ties:
@@ -12,21 +12,21 @@ needs something.
 
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from minilte.core.errors import BadInput
-from minilte.settings.knob import check_fields, flag_name
+from minilte.settings.knob import flag_name, of_knobs
 from minilte.settings.places import PLACES
 
 PARTS: dict[str, dict[str, type]] = {}  # place -> name -> class
 
 FACTS = {  # a word that one part needs and another gives, and how to have it
-    "each": "what every head says, one by one: --topology allgather or server",
+    "each": "what every head sends, one by one: --topology allgather or server",
     "sums": "a method whose merge needs sums alone",
     "factors": "a method that merges factors",
-    "served W": "a method whose master sends W down",
+    "served W": "a method whose master sends W",
     "no reset": "--reset none",
-    "all heads": "--bad-heads stop, which leaves nobody out",
+    "all heads": "--bad-heads stop, which leaves no head out",
     "leaves out": "--bad-heads skip or clip",
     "any number": "--wire full or bfloat16, which carry any number",
     "float W": "--quant none: there is no W in full precision at the heads",
@@ -50,16 +50,8 @@ def part(
                 setattr(cls, word, frozenset(given))
         if "check_with" not in vars(cls):
             cls.check_with = lambda self, config: None
-        own_check = vars(cls).get("check", lambda self: None)
-
-        def settle(self):
-            check_fields(self)
-            own_check(self)
-
-        cls.__post_init__ = settle
         cls.__qualname__ = cls.__name__  # in its repr; some are made by a function
-        made = dataclass(frozen=True)(cls)
-        PARTS.setdefault(place, {})[name] = made
+        made = PARTS.setdefault(place, {})[name] = of_knobs(cls)
         return made
 
     return register
@@ -84,25 +76,25 @@ def knobs(cls) -> dict:
 
 def check_together(parts: dict, config) -> None:
     """No part needs what no other gives, and each fits the whole. Raises BadInput."""
-    given = frozenset().union(*(one.gives for one in parts.values()))
-    for one in parts.values():
-        for word in sorted(one.needs - given):
-            raise BadInput(f"{one.because or words_of(one)}: needs {FACTS[word]}")
-    for one in parts.values():
-        one.check_with(config)
+    given = frozenset().union(*(chosen.gives for chosen in parts.values()))
+    for chosen in parts.values():
+        for word in sorted(chosen.needs - given):
+            raise BadInput(f"{chosen.because or words_of(chosen)}: needs {FACTS[word]}")
+    for chosen in parts.values():
+        chosen.check_with(config)
 
 
-def words_of(one) -> str:
+def words_of(chosen) -> str:
     """How a part was chosen: "merge-rule ties"."""
-    flag = PLACES[one.place].flag
-    return f"{flag_name(flag)} {one.name}" if flag else one.place
+    flag = PLACES[chosen.place].flag
+    return f"{flag_name(flag)} {chosen.name}" if flag else chosen.place
 
 
 def owners(name: str) -> list[str]:
     """The choices that a setting belongs to, as flags: ["--method lte"]."""
     found: dict[str, list[str]] = {}
     for place, spec in PLACES.items():
-        having = [cls.name for cls in every_part(place) if name in knobs(cls)]
+        having = ["PATH" if cls.name == spec.other else cls.name for cls in every_part(place) if name in knobs(cls)]
         if having and spec.flag:
             found.setdefault(spec.flag, []).extend(having)
         elif not spec.always and (having or name == spec.flag):

@@ -6,13 +6,19 @@ from typing import NamedTuple
 class Place(NamedTuple):
     """Something that a run has one of."""
 
-    title: str  # of its settings in --help
     names: dict[str, str]  # of a part -> the module that defines it
-    flag: str = ""  # the setting that chooses; "" where there is no choice
-    default: str = ""
-    help: str = ""
+    flag: str  # the setting that chooses; "" where there is no choice
+    help: str
+    title: str  # of its settings in --help
+    default: str
     always: bool = True  # else only where the method brings it
     other: str = ""  # the part for any other word, which becomes its `path`
+
+
+def place(names: dict[str, str], flag: str = "", help: str = "", **more) -> Place:
+    """A place; its title is its flag and its default the first of its names, unless given."""
+    usual = {"title": flag.replace("_", " "), "default": next(iter(names)) if flag else ""}
+    return Place(names, flag, help, **usual | more)
 
 
 def parts(folder: str, **modules: str) -> dict[str, str]:
@@ -21,81 +27,63 @@ def parts(folder: str, **modules: str) -> dict[str, str]:
 
 
 PLACES = {
-    "data": Place(
-        "data",
+    "data": place(
         parts("data", sources="fashion-mini fashion-mnist file", synthetic="least-squares"),
         "data",
-        "fashion-mini",
         "a data set, or a path: folder of IDX, .npz, .csv",
         other="file",
     ),
-    "network": Place(
-        "network",
+    "network": place(
         parts("networks", mlp="mlp linear deep-linear", residual_mlp="residual-mlp"),
         "model",
-        "mlp",
         "the network",
+        title="network",
     ),
-    "method": Place(
-        "method",
+    "method": place(
         parts("methods", full="full", mhlora="lora mhlora", lte="lte", fedavg="fedavg diloco", fedit="fedit fedex"),
         "method",
-        "lte",
         "how it is trained",
+        default="lte",
     ),
-    "workers": Place("workers", parts("data", batches="workers")),
-    "adapters": Place("adapters", parts("methods", adapters="adapters"), always=False),
-    "rule": Place(
-        "merge rule",
+    "workers": place(parts("data", batches="workers"), title="workers"),
+    "adapters": place(parts("methods", adapters="adapters"), title="adapters", always=False),
+    "rule": place(
         parts("rules", mean="mean", telescope="telescope", outer="outer", ties="ties"),
         "merge_rule",
-        "mean",
         "how the heads' factors become a change of W",
         always=False,
     ),
-    "topology": Place(
-        "topology",
+    "topology": place(
         parts("comm", topologies="default auto allgather allreduce server"),
         "topology",
-        "default",
-        "who hears what at a merge",
+        "who sends what to whom at a merge",
     ),
-    "wire": Place(
-        "wire", parts("comm", wire="full float16 bfloat16"), "wire", "full", "how factors travel", always=False
-    ),
-    "guard": Place(
-        "bad heads",
+    "wire": place(parts("comm", wire="full float16 bfloat16"), "wire", "how factors travel", always=False),
+    "guard": place(
         parts("around", guarded="stop skip clip"),
         "bad_heads",
-        "stop",
         "a head that is not finite, or (skip, clip) moved 3 times as far as the median",
         always=False,
     ),
-    "quant": Place(
-        "quantization",
+    "quant": place(
         parts("around", quantized="none int8 int4 nf4"),
         "quant",
-        "none",
         "how the heads see W",
+        title="quantization",
         always=False,
     ),
-    "local_steps": Place(
-        "local steps",
+    "local_steps": place(
         parts("steps", plain="plain", absorbed="absorbed", stacked="stacked"),
         "local_steps",
-        "plain",
         "how the heads of a process take their steps",
         always=False,
     ),
-    "optimizer": Place(
-        "optimizer", parts("optimizers", adamw="adamw", sgd="sgd"), "optimizer", "adamw", "of every head"
-    ),
-    "schedule": Place(
-        "schedule",
+    "optimizer": place(parts("optimizers", adamw="adamw", sgd="sgd"), "optimizer", "of every head"),
+    "schedule": place(
         parts("schedules", plain="constant linear cosine"),
         "schedule",
-        "cosine",
         "of the learning rate after the warm-up",
+        default="cosine",
     ),
-    "run": Place("the run", parts("run", settings="run")),
+    "run": place(parts("run", settings="run"), title="the run"),
 }

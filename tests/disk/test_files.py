@@ -1,9 +1,10 @@
 import os
 
+import numpy as np
 import pytest
 
 from minilte.core.errors import BadInput
-from minilte.disk.files import opened, shown
+from minilte.disk.files import brief, opened, shown
 
 
 def test_a_regular_file_is_opened_for_its_bytes(tmp_path):
@@ -35,3 +36,9 @@ def test_a_plain_path_is_shown_as_it_is_and_others_quoted():
     assert shown("a b/ä.csv") == "a b/ä.csv"
     assert shown("a\nb") == r"'a\nb'"
     assert shown(os.fsdecode(b"\xff")).isascii()
+
+
+def test_a_value_is_shown_on_one_line_of_60_letters():
+    assert brief("a  b") == "'a  b'" and brief("a\nb") == r"'a\nb'"
+    shown = brief(np.eye(9))
+    assert shown.startswith("array([[1., 0.,") and "\n" not in shown and len(shown) == 60

@@ -150,7 +150,7 @@ def test_a_new_folder_is_made_with_its_parents_and_an_empty_one_is_taken(tmp_pat
 
 
 def test_what_a_killed_start_left_behind_does_not_count(tmp_path):
-    (tmp_path / "config.json.tmp").touch()
+    folder.temporary(tmp_path / "config.json").touch()
     assert folder.create(tmp_path) == tmp_path
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import pickle
 
@@ -15,7 +16,7 @@ from minilte.core import networks
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Linear
-from minilte.disk.weights import read_tensors, read_weights, sha256, tensors, write_weights
+from minilte.disk.weights import read_tensors, read_weights, sha256, tensors, unpacked, write_weights
 
 NET = networks.mlp([3, 2, 2], norm=True)
 WEIGHTS = networks.init_weights(NET, seed=1, dtype="float64")
@@ -179,3 +180,47 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused_by_name(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("missing", "pipe", "."):
         refused(tmp_path / name)
+
+
+def raw(**tensors):
+    """The bytes of a .safetensors file of (kind, shape, bytes) by name."""
+    header, data = {}, b""
+    for name, (kind, shape, content) in tensors.items():
+        header[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+        data += content
+    return headed(json.dumps(header).encode(), data)
+
+
+def headed(header, data):
+    return len(header).to_bytes(8, "little") + header + data
+
+
+def test_bfloat16_is_read_as_the_float32_that_it_is_the_upper_half_of():
+    numbers = np.array([[1.0, -2.5], [0.0, 2.0**-130]], np.float32)  # each is a bfloat16
+    halves = (numbers.view(np.uint32) >> 16).astype("<u2")
+    got = unpacked(raw(W=("BF16", [2, 2], halves.tobytes()), v=("F64", [1], np.ones(1).tobytes())), "file")
+    assert got["W"].dtype == np.float32 and np.array_equal(got["W"], numbers) and got["v"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"])
+def test_every_kind_that_numpy_has_is_read_in_its_shape(dtype):
+    array = np.arange(6).reshape(2, 3).astype(dtype)
+    got = unpacked(save({"a": array, "b": np.array(array[0, 0]), "c": array[:0]}), "file")
+    for name, want in {"a": array, "b": array[0, 0], "c": array[:0]}.items():
+        assert (got[name].dtype, got[name].shape) == (want.dtype, want.shape) and np.array_equal(got[name], want)
+
+
+def test_a_kind_that_numpy_lacks_is_named_and_not_called_damage():
+    with pytest.raises(BadInput, match="^file: tensor 'W' is F8_E4M3, expected BF16, .*F32.*; convert it first"):
+        unpacked(raw(W=("F8_E4M3", [4], b"1234")), "file")
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_name_that_stands_twice_in_the_header_is_refused(copies):
+    entry = b'"W":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    data = headed(b"{" + b",".join([entry] * copies) + b"}", np.ones(1, "f4").tobytes())
+    if copies == 1:
+        assert unpacked(data, "file")["W"].tolist() == [1.0]
+        return
+    with pytest.raises(BadInput, match="^file: not a whole .safetensors file .a key stands twice.$"):
+        unpacked(data, "file")

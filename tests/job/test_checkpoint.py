@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save
 from minilte.core import tree
 from minilte.core.errors import BadInput, DiskTrouble
 from minilte.core.random import stream
-from minilte.job import checkpoint, resume
+from minilte.job import checkpoint
 from minilte.methods.data_parallel import Worker
 from minilte.run.session import State, advance, first_state
 
@@ -306,8 +306,40 @@ def test_only_a_step_is_the_name_of_a_checkpoint(tmp_path, name):
 
 
 def test_a_checkpoint_made_before_a_setting_existed_has_its_default(tmp_path):
-    config = resume.as_read(tiny.config())
+    config = json.loads(json.dumps(tiny.config().flat()))
     before = {name: value for name, value in config.items() if name != "loss_reduction"}
     checkpoint.refuse_other_run(tmp_path, before, config)
     with pytest.raises(BadInput, match="made with loss-reduction 'shard', but the run has 'batch'"):
         checkpoint.refuse_other_run(tmp_path, before, config | {"loss_reduction": "batch"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(health=7),
+        dict(health=[1.0, 2, 3.0, 4.0]),
+        dict(health=["x", 0, None]),
+        dict(health=[1.0, -1, None]),
+        dict(health=[10**400, 0, None]),
+        dict(resized="yes"),
+        dict(seconds=10**400),
+        dict(sent={"factors": -1}),
+        dict(zzz=1),
+    ],
+    ids=lambda change: f"{change}"[:40],
+)
+def test_facts_that_minilte_never_writes_are_refused_though_they_are_sealed(saved, change):
+    path, state = saved
+    sealed(path, (path / "state.safetensors").read_bytes(), facts=state.facts | change)
+    refused(path, state, "manifest.json: facts is ", "which minilte never writes")
+
+
+@pytest.mark.parametrize("name", ["seconds", "sent"])
+def test_a_run_does_not_go_on_from_facts_that_lack_something(tmp_path, name):
+    path = tiny.begin(tmp_path / "run")
+    tiny.go_on(path, watch=tiny.stop_after(0))
+    (newest,) = checkpoint.listed(path)
+    facts = json.loads((newest / "manifest.json").read_text())["facts"]
+    sealed(newest, (newest / "state.safetensors").read_bytes(), facts={k: v for k, v in facts.items() if k != name})
+    with pytest.raises(BadInput, match=f"step-2/manifest.json: its facts lack {name}, which minilte always writes"):
+        tiny.go_on(path)

@@ -56,7 +56,8 @@ def test_all_heads_compute_the_main_function_after_the_change(tmp_path, heads): 
     state = resume.loaded(checkpoint.listed(path)[-1], session)
     assert len(state.heads) == heads and len(state.main.then) == heads
     assert all(
-        np.array_equal(a, b) for a, b in zip(tree.leaves(state.main.weights), tree.leaves(before.main.weights))
+        np.array_equal(a, b)
+        for a, b in zip(tree.leaves(state.main.weights), tree.leaves(before.main.weights), strict=True)
     )
     net, x = session.built.task.net, session.built.data.x_test
     expected, _ = networks.forward(net, state.main.weights, x)
@@ -65,7 +66,7 @@ def test_all_heads_compute_the_main_function_after_the_change(tmp_path, heads): 
         got, _ = networks.forward(net, seen(state.main.weights, head.now, head.replica, V, scales), x)
         np.testing.assert_allclose(got, expected, atol=1e-9)  # rounding: V and B A are the same factors
     for head, was in zip(state.heads, before.heads):  # those that stay are as they were
-        assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(head.now), tree.leaves(was.now)))
+        assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(head.now), tree.leaves(was.now), strict=True))
 
 
 def test_a_merge_after_the_change_is_the_mean_of_what_the_heads_did(tmp_path):  # law L13

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +15,13 @@ from safetensors.numpy import load, load_file
 import minilte as ml
 from minilte.comm.solo import Solo
 from minilte.core import lora
-from minilte.core.errors import BadInput, DiskTrouble
+from minilte.core.errors import BadInput
 from minilte.core.pairs import ACTIVATIONS
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear
-from minilte.disk import folder
 from minilte.disk.weights import tensors
 from minilte.job import job
-from minilte.job.export import export, neat, one_lora, peft_files, write_folder
+from minilte.job.export import export, neat, one_lora, peft_files
 
 DEEP = dict(model="mlp", widths=(5, 5))
 ONE_LORA = {  # runs of each kind that is one LoRA
@@ -34,6 +34,12 @@ ONE_LORA = {  # runs of each kind that is one LoRA
     "a-rank-per-layer": DEEP | dict(layer_ranks=("layer1=1", "layer3=4")),
     "one-layer-without": DEEP | dict(adapt=("layer1", "layer3"), method="lte"),
     "untrained": dict(steps=0),
+    **{name: tiny.KINDS[name] for name in ("shares", "auto", "half-wire", "brain-wire", "nf4", "int4-fake")},
+    **{name: tiny.KINDS[name] for name in ("skip-bad-heads", "quorum", "stacked", "absorbed")},
+    "shares-ranks-and-wire": DEEP | dict(shares=(0.75, 0.25), head_ranks=(1, 3), wire="float16"),
+    "shares-and-telescope": dict(shares=(0.75, 0.25), merge_rule="telescope"),
+    "a-share-of-nothing": dict(shares=(1.0, 0.0)),
+    "shares-and-codes": dict(shares=(0.75, 0.25), head_ranks=(1, 3), quant="int8", quant_block=16),
 }
 
 
@@ -203,6 +209,7 @@ def test_npz_and_safetensors_hold_what_the_run_folder_holds_bit_for_bit(tmp_path
         ("ties", "lte with these settings"),
         ("outer", "lte with these settings"),
         ("in-place", "lte with these settings"),
+        ("allreduce", "lte with these settings"),
         ("full", "full with these settings"),
         ("fedavg", "fedavg with these settings"),
     ],
@@ -214,6 +221,38 @@ def test_a_run_that_is_no_lora_is_refused(tmp_path, kind, message):
     ):
         export(run, "peft", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def from_files(**changes):
+    """A run on files of relative paths, which are then taken away; its folder."""
+    rng = np.random.default_rng(0)
+    np.savez("data.npz", x=rng.standard_normal((40, 3)), y=np.arange(40) % 2)
+    settings = dict(data="data.npz", widths=(4,), heads=2, rank=2, alpha=4.0, batch=8, steps=4, merge_every=2)
+    net = ml.fit(ml.Config(**settings, seed=1)).save("start.safetensors")
+    ml.fit(ml.Config(**settings, init_from=str(net), **changes), out="run")
+    os.remove("data.npz")
+    return Path("run").resolve()
+
+
+@pytest.mark.parametrize("to", ["npz", "safetensors", "peft"])
+def test_a_run_leaves_from_any_folder_and_without_its_data(tmp_path, monkeypatch, to):
+    monkeypatch.setattr("minilte.library.run_pictures", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    run = from_files(shares=(0.75, 0.25))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    export(run, to, tmp_path / "out")
+    if to == "peft":
+        assert_same_weights(read_back(read_folder(tmp_path / "out")), ml.load(run).weights)
+
+
+def test_an_adapter_on_other_weights_than_the_run_began_with_is_refused_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr("minilte.library.run_pictures", lambda *_: None)
+    monkeypatch.chdir(tmp_path)
+    run = from_files()
+    (tmp_path / "start.safetensors").write_bytes((run / "final.safetensors").read_bytes())
+    with pytest.raises(BadInput, match="^init-from .*start.safetensors: not what the run began with"):
+        export(run, "peft", tmp_path / "out")
 
 
 def test_a_run_that_went_on_for_more_steps_leaves_as_one_lora(tmp_path):
@@ -234,7 +273,8 @@ def test_a_run_whose_heads_changed_moved_by_more_than_the_factors_of_those_it_ha
 def test_factors_of_other_weights_are_refused(tmp_path):
     run = a_run(tmp_path / "run")
     a_run(tmp_path / "longer", steps=20)
-    (run / "final.safetensors").write_bytes((tmp_path / "longer" / "final.safetensors").read_bytes())
+    for name in ("final.safetensors", "summary.json"):
+        (run / name).write_bytes((tmp_path / "longer" / name).read_bytes())
     with pytest.raises(BadInput, match="layer1 to have moved by its factors alone"):
         export(run, "peft", tmp_path / "out")
 
@@ -268,20 +308,6 @@ def test_what_exists_is_not_written_over(tmp_path, to):
     with pytest.raises(BadInput, match="no folder"):
         export(run, to, tmp_path / "missing" / "out")
     assert (tmp_path / "file").read_text() == "mine" and not list((tmp_path / "folder").iterdir())
-
-
-def test_a_folder_is_whole_or_not_there(tmp_path, monkeypatch):
-    def full_disk(path, content, write=folder.write):
-        if path.name == "b":
-            raise DiskTrouble("full")
-        write(path, content)
-
-    with monkeypatch.context() as broken, pytest.raises(DiskTrouble):
-        broken.setattr(folder, "write", full_disk)
-        write_folder(tmp_path / "out", {"a": b"1", "b": b"2"})
-    assert not (tmp_path / "out").exists()
-    write_folder(tmp_path / "out", {"b": b"2"})  # what was left behind is no hindrance, and not taken over
-    assert read_folder(tmp_path / "out") == {"b": b"2"} and len(list(tmp_path.iterdir())) == 1
 
 
 # ---------------------------------------------------------------- torch and peft themselves

@@ -33,6 +33,22 @@ def test_records_are_read_as_they_were_written(tmp_path, settings):
         '{"step": 1, "samples": 8, "seconds": 0.5, "losses": [1.0], "state": 3}',
         '{"step": true, "samples": 8, "seconds": 0.5, "losses": [1.0]}',
         '{"step": 1, "samples": 8, "seconds": 0.5, "losses": ["1"]}',
+        '{"step": 1, "samples": 8, "seconds": 0.5, "losses": [1e400]}',
+        '{"step": 1, "samples": 8, "seconds": 1e400, "losses": [1.0]}',
+        '{"step": 1%s, "samples": 8, "seconds": 0.5, "losses": [1.0]}' % (400 * "0"),
+        *(
+            '{"step": 1, "samples": 8, "seconds": 0.5, "losses": [1.0], "%s": %s}' % (name, value)
+            for name in ("train_loss", "test_loss", "test_accuracy", "valid_loss", "valid_accuracy", "update_norm")
+            for value in ('"x"', "1e400", "-1", "true", "[1]")
+        ),
+        *(
+            '{"step": 1, "samples": 8, "seconds": 0.5, "losses": [1.0], "trust": %s}' % value
+            for value in ("1", "[]", '{"0": "x"}', '{"0": 1e400}')
+        ),
+        *(
+            '{"step": 1, "samples": 8, "seconds": 0.5, "losses": [1.0], "measures": %s}' % value
+            for value in ("1", "{}", '{"layers": 1}', '{"layers": {"layer1": 1}}')
+        ),
     ],
 )
 def test_a_line_that_is_no_record_is_named(tmp_path, line):

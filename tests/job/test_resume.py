@@ -76,8 +76,3 @@ def test_checkpoints_after_the_step_that_a_run_goes_on_from_are_set_aside_and_no
         (path / "ckpt" / "step-9").mkdir()
         resume.set_aside(path, 6)
     assert sorted(found.name for found in (path / "ckpt").iterdir()) == ["damaged-step-9", "step-4", "step-6"]
-
-
-def test_settings_read_from_json_are_lists_for_tuples():
-    got = resume.as_read(tiny.config(head_ranks=(1, 2)))
-    assert got["head_ranks"] == [1, 2] and got["method"] == "lte" and got["steps"] == 6

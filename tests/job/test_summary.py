@@ -3,9 +3,12 @@
 import pytest
 import tiny
 
+from minilte.comm.solo import Solo
 from minilte.cost import account
 from minilte.disk.weights import sha256
-from minilte.job import summary
+from minilte.job import job, summary
+from minilte.job.records import keep_until, write_record
+from minilte.job.resume import best_saved
 from minilte.run.observe import Record, dense_weights
 from minilte.run.session import advance, first_state
 
@@ -26,6 +29,10 @@ KEYS = {  # DESIGN 5 names the first; the others are what it means by them
     "classes",
     "measures",
     "versus",
+    "valid_loss",
+    "valid_accuracy",
+    "labels",
+    "longer",
 }
 
 
@@ -55,6 +62,41 @@ def test_a_run_of_no_steps_has_no_speed():
     assert made(steps=0)[3]["samples_per_second"] == 0
 
 
+def test_a_validation_stands_beside_the_test_set_in_the_record_and_in_its_lines(tmp_path):
+    _, _, record, got = made(validate=16)
+    assert (got["test_loss"], got["valid_loss"]) == (record.test_loss, record.valid_loss)
+    lines = summary.score_lines(got)
+    assert lines == [
+        f"loss            {record.test_loss:.4f} test, {record.valid_loss:.4f} validation, {record.train_loss:.4f} training"
+    ]
+    labelled = got | dict(test_accuracy=0.5, valid_accuracy=0.75)
+    assert (
+        summary.score_lines(labelled)[0] == "test accuracy   50.00 %, looked at once; 75.00 % of the validation rows"
+    )
+    again = summary.score_lines(labelled | dict(longer=True))[0]
+    assert again == "test accuracy   50.00 %, looked at again after the run went on; 75.00 % of the validation rows"
+    words = summary.record_words(record)
+    assert words == f"train {record.train_loss:.4f}  validation {record.valid_loss:.4f}"
+
+
+def test_a_run_that_goes_on_says_that_its_test_set_was_looked_at_before(tmp_path):
+    tiny.go_on(tiny.begin(tmp_path / "run", validate=16))
+    assert tiny.the_summary(tmp_path / "run")["longer"] is False
+    config = job.settings(tmp_path / "run", Solo(), steps=12)
+    job.run(tmp_path / "run", job.opened(config, Solo()), tiny.quiet())
+    assert tiny.the_summary(tmp_path / "run")["longer"] is True
+
+
+def test_the_best_checkpoint_is_the_best_of_the_rows_that_validate(tmp_path):
+    path = tiny.begin(tmp_path / "run", validate=16)
+    tiny.go_on(path)
+    records = [Record(step, 8, 0.1, [1.0], 1.0, None, valid_loss=loss) for step, loss in ((2, 3.0), (4, 1.0))]
+    keep_until(path / "metrics.jsonl", 0)
+    for record in [*records, Record(6, 8, 0.1, [1.0], 1.0, 0.5, valid_loss=2.0)]:  # a good test loss chooses nothing
+        write_record(path / "metrics.jsonl", record)
+    assert set(tiny.steps_saved(path)) >= {4, 6} and best_saved(path, 6) == 4
+
+
 def test_a_regression_has_no_accuracy_in_its_lines(tmp_path):
     text = "\n".join(summary.summary_lines(tmp_path, made()[3]))
     assert "accuracy" not in text and "held out" in text and "nothing: all heads are in one process" in text
@@ -62,19 +104,33 @@ def test_a_regression_has_no_accuracy_in_its_lines(tmp_path):
 
 def test_every_line_says_what_the_record_holds(tmp_path):
     (tmp_path / "plots").mkdir()
-    (tmp_path / "plots" / "loss.png").touch()
+    for name in ("loss.png", "accuracy.png", "loss.svg"):
+        (tmp_path / "plots" / name).touch()
+    own = dict(
+        test_accuracy=0.875, test_loss=2.5, train_loss=2.25, samples=1234, seconds=2.5, samples_per_second=493.6
+    )
+    held = dict.fromkeys(account.KINDS, 0) | dict(weights=1000, total=1000, full_rank_total=3000)
     versus = dict(test_accuracy=0.9, test_loss=1.5, train_loss=1.25)
-    got = made()[3] | dict(test_accuracy=0.875, versus=versus)
-    text = "\n".join(summary.summary_lines(tmp_path, got))
-    for words in (
-        "87.50 %",
-        f"{got['test_loss']:.4f} held out",
-        "90.00 %, 1.5000 held out, 1.2500 training",
-        got["weights_sha256"],
-        "loss.png in",
-        f"run folder      {tmp_path}",
-    ):
-        assert words in text
+    got = made()[3] | own | dict(memory=held, versus=versus)
+    lines = summary.summary_lines(tmp_path, got)
+    assert {name.strip(): words for line in lines for name, words in [(line[:16], line[16:])]} == {
+        "test accuracy": "87.50 %",
+        "loss": "2.5000 held out, 2.2500 training",
+        "full rank": "90.00 %, 1.5000 held out, 1.2500 training",
+        "samples": "1,234 in 2.5 s: 494 a second",
+        "sent": "nothing: all heads are in one process",
+        "memory": "1.0 kB a worker (weights 1.0 kB); full rank 3.0 kB",
+        "weights sha256": got["weights_sha256"],
+        "pictures": f"accuracy.png, loss.png in {tmp_path / 'plots'}",
+        "run folder": str(tmp_path),
+    }
+
+
+def test_bytes_of_several_starts_are_those_of_all_processes():
+    sent = dict(per_process=[1000, 3000], by_kind=dict(factors=9000), total=9000, before_resume=5000)
+    assert summary.sent_words(sent) == (
+        "9.0 kB by all processes (factors 9.0 kB), 5.0 kB of it before the last start"
+    )
 
 
 def test_bytes_are_a_process_and_beside_dense_gradients():

@@ -131,7 +131,7 @@ def test_a_path_is_data_and_comes_back_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (dict(head_ranks=(4, 4)), "head-ranks: expected one for each of 8 heads, got 2"),
+        (dict(head_ranks=(4, 4)), "head-ranks: expected a rank for each of 8 heads, got 2"),
         (dict(alpha=1e20), "alpha: expected alpha / rank of at most 1e+06, got 3.125e+18"),
         (dict(alpha=4e6, rank=2), "got 2e+06"),
         (dict(alpha=4e6, rank=2, scaling="sqrt-rank"), "alpha: expected alpha / sqrt-rank of at most 1e+06"),

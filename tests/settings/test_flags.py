@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import KNOBS, configs, words
 
+from minilte.commands import report, verify
 from minilte.commands.train import Options
 from minilte.core.errors import BadInput
 from minilte.settings.config import Config
@@ -83,6 +84,26 @@ def test_what_python_reads_as_a_number_and_people_do_not_is_refused(text):
 @pytest.mark.parametrize("text", ["5,,4", ",5", "5,", ","])
 def test_a_list_with_a_hole_is_refused(text):
     assert refused([f"--widths={text}"]).startswith("--widths: expected a whole number, got ''")
+
+
+LISTED = [f"--{flag_name(knob.name)}" for knob in FIELDS if isinstance(knob.default, (str, tuple))]
+
+
+@pytest.mark.parametrize("flag", [*LISTED, *(f"--{flag_name(one.flag)}" for one in CHOICES.values())])
+@pytest.mark.parametrize("glue", ["=", " "])
+def test_an_empty_value_is_refused_for_it_would_mean_that_none_is_given(flag, glue):
+    argv = f"{flag}{glue}".split(" ")
+    assert refused(argv) == f"{flag}: expected a value, got nothing; leave it out, or name one"
+
+
+def test_an_empty_word_is_refused_and_no_word_is_not():
+    made = parser("prog", "what it does", report.Options)
+    with pytest.raises(BadInput, match="^RUN: expected a value, got nothing"):
+        parse(made, ["a", ""])
+    made = parser("prog", "what it does", verify.Options)
+    assert "laws" not in {name for name, value in parse(made, []).items() if value}
+    with pytest.raises(BadInput, match="^L1: expected a value, got nothing"):
+        parse(made, [""])
 
 
 @pytest.mark.parametrize("text", ["-1", "-.5", "-1e-3", "-inf", "-x"])

@@ -12,7 +12,15 @@ from tiny import KNOBS, chosen
 
 from minilte.core.errors import BadInput
 from minilte.settings.config import Config
-from minilte.settings.knob import BOUNDS, check_fields, checked, flag_name, item_type, knob, plain
+from minilte.settings.knob import (
+    BOUNDS,
+    checked,
+    flag_name,
+    item_type,
+    knob,
+    of_knobs,
+    plain,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
@@ -168,13 +176,10 @@ def test_a_value_of_numpy_becomes_pythons_own_and_any_other_stays():
 # ---------------------------------------------------------------- a dataclass of one's own
 
 
-@dataclasses.dataclass(frozen=True)
+@of_knobs
 class Two:
     part_of: float = knob(0.5, "a fraction", above=0.0, most=1.0)
     sizes: tuple[int, ...] = knob((), "any", least=1)
-
-    def __post_init__(self):
-        check_fields(self)
 
 
 def test_any_dataclass_of_knobs_is_checked_by_its_fields():
@@ -193,3 +198,14 @@ def test_a_field_can_be_checked_alone():
 @given(st.text("abz_", min_size=1))
 def test_a_flag_is_the_name_with_hyphens(name):
     assert flag_name(name).replace("-", "_") == name
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (_, knob) in KNOBS.items() if isinstance(knob.default, (tuple, str))]
+)
+def test_an_empty_value_is_the_default_or_refused(name):
+    flag, values = with_value(name, empty := type(KNOBS[name][1].default)())
+    if KNOBS[name][1].default == empty:
+        assert getattr(Config(**values), KNOBS[name][1].name) == empty
+    else:
+        assert refused(**values).startswith(f"{flag}: expected ")
