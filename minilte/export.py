@@ -1,8 +1,10 @@
 """The weights of a run in other formats: python -m minilte.export."""
 
-import sys
+from minilte.commands.signals import early
+
+early(__name__)  # what follows takes long to import
 
 from minilte.commands.export import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main.exit()

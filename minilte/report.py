@@ -1,8 +1,10 @@
 """Runs as one page: python -m minilte.report."""
 
-import sys
+from minilte.commands.signals import early
+
+early(__name__)  # what follows takes long to import
 
 from minilte.commands.report import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main.exit()

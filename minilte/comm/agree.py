@@ -1,4 +1,4 @@
-"""Agreement: a trouble that one process finds becomes the same error on all, so that all leave together."""
+"""Agreement: an error on one process becomes the same error on all, so that all leave together."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from minilte.core.errors import MinilteError, ProcessesDisagree
 
 
 def alike(transport, mine: dict, what: str) -> None:
-    """Raises ProcessesDisagree on every process where one has other values than process 0, naming the first that differs."""
+    """Raises ProcessesDisagree on every process where any has other values than process 0, naming the first that differs."""
     everyone = transport.objects(mine)
     for process, theirs in enumerate(everyone):
         for name, value in everyone[0].items():
@@ -19,7 +19,7 @@ def alike(transport, mine: dict, what: str) -> None:
 
 
 def agreed(transport, work: Callable):
-    """work() on every process; if any raises a MinilteError, every process raises the first one (by process), marked `agreed`."""
+    """work() on every process; if any raises a MinilteError, every process raises that of the first, marked `agreed`."""
     result = trouble = None
     try:
         result = work()

@@ -1,6 +1,6 @@
-"""Trees as runs of bytes: what a transport carries, and what is counted of it."""
+"""Trees as vectors of bytes: what a transport carries, and how its bytes are counted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -19,8 +19,13 @@ def cat(parts: Iterable[Array]) -> Array:
     return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 
 
+def cut(flat: Array, sizes: Sequence[int]) -> list[Array]:
+    """A vector in pieces of these sizes (views)."""
+    return np.split(flat, np.cumsum(sizes, dtype=int)[:-1])
+
+
 def leaves_as(like: Tree, given: Tree) -> list[Array]:
-    """The leaves of a tree in the order of its template. Raises ValueError where it does not fit it."""
+    """The leaves of a tree in the order of its template. Raises ValueError where the two do not fit."""
     found: list[Array] = []
 
     def take(template, leaf):
@@ -41,20 +46,12 @@ def filled(flat: Array, like: Tree) -> Tree:
 
     The leaves are views into `flat`.
     """
-    start = 0
-
-    def take(leaf):
-        nonlocal start
-        stop = start + tree.nbytes(leaf)
-        view = flat[start:stop].view(leaf.dtype).reshape(leaf.shape)
-        start = stop
-        return view
-
-    return tree.map(take, like)
+    pieces = iter(cut(flat, [tree.nbytes(leaf) for leaf in tree.leaves(like)]))
+    return tree.map(lambda leaf: next(pieces).view(leaf.dtype).reshape(leaf.shape), like)
 
 
 def kinds(tree_: Tree) -> dict[str, int]:
-    """Bytes by kind: what stands at the top of a tree that travels is named for what it is."""
+    """Bytes by kind: the names at the top of a tree that travels."""
     return {name: tree.nbytes(part) for name, part in tree.children(tree_)}
 
 

@@ -1,15 +1,14 @@
-"""Who hears what at a merge, and so who merges: everyone, or a master on process 0.
+"""Who receives what at a merge, and so who merges: everyone, or a master on process 0.
 
-    everyone   each process hears every head, or the sum of what they say in head order, and makes the same merge
-    master     heads speak to process 0 alone; it merges, and sends down what all see of the new main state
+    everyone   each process gathers every head's tree, or their sum in head order, and makes the same merge
+    master     process 0 alone gathers them; it merges, and broadcasts a view of the new main state
 
 Either keeps the bits of a run for any number of processes, and between the two only the traffic differs: with a head
-on each of N processes, words of u numbers and a view of d, everyone sends N (N-1) u (a sum by slices 2 (N-1) u), a
+on each of N processes, trees of u numbers and a view of d, everyone sends N (N-1) u (a sum by slices 2 (N-1) u), a
 master (N-1) (u + d).
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,61 +20,45 @@ from minilte.core.types import Tree
 
 
 def hear_all(comm: Communicator, method: Method, main: Tree, shown: Tree, heads: Sequence[Tree], step: int):
-    """All processes hear all heads, or the sum of what they say, and make the same merge of it."""
+    """All processes gather every head's tree, or the sum of them, and make the same merge."""
     said, losses = [method.tell(head) for head in heads], [head.loss for head in heads]
     if method.adds:
         heard, losses = comm.sum(said, method.like(0, shown, step), losses)
     else:
         heard, losses = comm.gather(said, [method.like(n, shown, step) for n in range(comm.heads)], losses)
-    with raised_by_all():
-        main = method.merge(main, heard, step, comm.each)
-    return main, main, losses
-
-
-@contextlib.contextmanager
-def raised_by_all() -> Iterator[None]:
-    """What is raised inside the `with` is raised by every process alike."""
     try:
-        yield
+        main = method.merge(main, heard, step, comm.each)
     except MinilteError as trouble:
-        trouble.agreed = True
+        trouble.agreed = True  # all make this merge, so all raise this error
         raise
+    return main, main, losses
 
 
 EVERYONE = Meeting(lambda comm, method, main, step: (main, main), hear_all)
 
 
 def begin_under_master(comm: Communicator, method: Method, main: Tree, step: int):
-    """A first view for all. What a worker keeps as `main` is its receive buffer, which every merge writes over."""
+    """Broadcasts a first view. A worker's `main` is its receive buffer, which every merge writes over."""
+    empty = lambda leaf: np.empty(leaf.shape, leaf.dtype)  # noqa: E731
     buffer = method.show(main, step) if comm.process == 0 else tree.map(empty, method.frame())
     comm.spread(buffer, [0.0] * comm.heads, method.lasting)
     return (main if comm.process == 0 else buffer), method.view(buffer, main, None)
 
 
 def merge_by_master(comm: Communicator, method: Method, main: Tree, shown: Tree, heads: Sequence[Tree], step: int):
-    """Up: what the heads say. Process 0 merges; a sum is added there, in head order. Down: what all see of it."""
+    """Process 0 gathers every head's tree, adds them in head order where a sum is enough, merges, broadcasts a view."""
     said, losses = [method.tell(head) for head in heads], [head.loss for head in heads]
     heard = comm.collect(said, [method.like(n, shown, step) for n in range(comm.heads)], losses)
-    buffer = main
+    buffer, losses = main, [0.0] * comm.heads
     if heard is not None:
         everyone, losses = heard
-        main = method.merge(main, added(everyone) if method.adds else everyone, step, comm.each)
+        if method.adds:
+            everyone = tree.map(lambda *leaves: in_order(leaves), *everyone)
+        main = method.merge(main, everyone, step, comm.each)
         buffer = method.show(main, step)
-    else:
-        losses = [0.0] * comm.heads
     losses = comm.spread(buffer, losses, method.lasting)
     shown = method.view(buffer, shown, dict(zip((head.index for head in heads), said)))
     return main, shown, losses
 
 
 MASTER = Meeting(begin_under_master, merge_by_master)
-
-
-def added(trees: Sequence[Tree]) -> Tree:
-    """The sum of trees of one shape, from the first to the last."""
-    return tree.map(lambda *leaves: in_order(leaves), *trees)
-
-
-def empty(template: np.ndarray) -> np.ndarray:
-    """An array to be written to."""
-    return np.empty(template.shape, template.dtype)

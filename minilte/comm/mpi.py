@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence, Set
 
 import numpy as np
 
+from minilte.comm.buffers import cut
 from minilte.comm.communicator import Eyes
 from minilte.comm.launch import launched, promised, refuse_full_memory, startup_limit
 from minilte.core.errors import BadInput, ProcessLost
@@ -21,17 +22,17 @@ def connect():
     if not launched():  # a process of its own: MPI would only leave its files in /dev/shm after a kill -9
         return None
     if processes > (os.cpu_count() or 1):
-        os.environ.setdefault(
-            "MPIR_CVAR_ENABLE_HEAVY_YIELD", "1"
-        )  # idle processes must not eat the cores of busy ones
+        # idle processes must not take the cores of busy ones
+        os.environ.setdefault("MPIR_CVAR_ENABLE_HEAVY_YIELD", "1")
     refuse_full_memory(processes)
     try:
         with startup_limit(processes):
             from mpi4py import MPI
     except (ImportError, RuntimeError) as trouble:  # no mpi4py; or mpi4py without a library
+        reason = (str(trouble).strip().splitlines() or [type(trouble).__name__])[0].rstrip(".")
         if processes > 1:
             raise BadInput(
-                f"{launcher} started {processes} processes, but mpi4py finds no MPI library ({first_line(trouble)}); "
+                f"{launcher} started {processes} processes, but mpi4py finds no MPI library ({reason}); "
                 "install one, e.g. pip install 'minilte[mpi]'"
             ) from trouble
         return None
@@ -44,19 +45,12 @@ def connect():
     return MPIProcess(MPI)
 
 
-def first_line(trouble: Exception) -> str:
-    """The first line of an exception's text, without its final stop."""
-    return (str(trouble).strip().splitlines() or [type(trouble).__name__])[0].rstrip(".")
-
-
 YIELDS = 2000  # polls, about 2 ms, before a waiting process begins to sleep
 SIGN = 250  # polls between two signs of life, about 40 ms
-STAGGER = 0.3  # seconds that each process waits longer than the one before, so that one of them speaks
-
-
+STAGGER = 0.3  # seconds that each process waits longer than the process before it, so that only the first prints
 ABORTED = 10.0  # seconds that a launcher may take to end a job
 POLLS = 50
-SETTLED = 0.1  # seconds in which processes that fail together hear of each other
+SETTLED = 0.1  # seconds in which processes that fail together learn of each other
 POST, LAST_WORD = 0, 1  # tags of messages
 
 
@@ -72,41 +66,31 @@ class MPIProcess:
         self.parting = 600.0  # seconds that process 0 waits for the others at the end
         self.going, self.coming = [], {}  # messages between two processes that are on their way
 
-    def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
-        """Every process's bytes, one after the other."""
-        everything = np.empty(sum(counts), np.uint8)
-        self.wait(self.world.Iallgatherv([mine, self.MPI.BYTE], [everything, list(counts), self.MPI.BYTE]).Test)
-        return everything
-
-    def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
-        """Every process's bytes, one after the other, on process 0."""
-        everything = np.empty(sum(counts), np.uint8) if self.process == 0 else None
-        receive = [everything, list(counts), self.MPI.BYTE] if self.process == 0 else None
-        self.wait(self.world.Igatherv([mine, self.MPI.BYTE], receive).Test)
+    def gather(self, mine: Array, counts: Sequence[int], everywhere: bool = False) -> Array | None:
+        here = everywhere or self.process == 0
+        everything = np.empty(sum(counts), np.uint8) if here else None
+        receive = [everything, list(counts), self.MPI.BYTE] if here else None
+        collective = self.world.Iallgatherv if everywhere else self.world.Igatherv
+        self.wait(collective([mine, self.MPI.BYTE], receive).Test)
         return everything
 
     def broadcast(self, *buffers: Array, newest: bool = False) -> None:
-        """Process 0's bytes into the buffers of every other process."""
         for buffer in buffers:
             self.wait(self.world.Ibcast([buffer, self.MPI.BYTE]).Test)
 
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
-        """What each process has for this one."""
         out, arrived = np.concatenate(list(parts)), np.empty(sum(counts), np.uint8)
         send = [out, [part.nbytes for part in parts], self.MPI.BYTE]
         self.wait(self.world.Ialltoallv(send, [arrived, list(counts), self.MPI.BYTE]).Test)
-        return np.split(arrived, np.cumsum(counts)[:-1])
+        return cut(arrived, counts)
 
-    def objects(self, mine) -> list:
-        """Every process's object, by process."""
-        data, counts = self._as_message(mine)
-        return self._as_objects(self.allgather(data, counts), counts)
-
-    def to_root(self, mine) -> list | None:
-        """Every process's object on process 0."""
-        data, counts = self._as_message(mine)
-        everything = self.gather(data, counts)
-        return None if everything is None else self._as_objects(everything, counts)
+    def objects(self, mine, everywhere: bool = True) -> list | None:
+        """Pickled: only between processes of this job, never from a file."""
+        data = np.frombuffer(self.MPI.pickle.dumps(mine), np.uint8)
+        sizes = self.gather(np.array([data.size]).view(np.uint8), [8] * self.size, everywhere=True)
+        counts = sizes.view(np.int64).tolist()
+        everything = self.gather(data, counts, everywhere)
+        return None if everything is None else [self.MPI.pickle.loads(part) for part in cut(everything, counts)]
 
     def leave(self, code: int) -> None:
         """The end of this process, once all have come to theirs; without those that do not, the job ends here.
@@ -121,7 +105,7 @@ class MPIProcess:
             self.abort(code)
 
     def _settled(self) -> bool:
-        """Read what nobody waits for any more; has all that was posted here been read too?"""
+        """Read messages that no process waits for any more; have all that were posted here been read too?"""
         for source in range(self.size):
             while self.heard(source) is not None:
                 pass
@@ -129,9 +113,9 @@ class MPIProcess:
         return not self.going and not self.coming
 
     def may_speak(self) -> bool:
-        """Is this process the one to say why the job ends? Of several that fail together, the first by number is.
+        """Is it this process that prints why the job ends? Of several that fail together, the first by number does.
 
-        Where another is, that one ends this process while it waits here.
+        Where it is another process, that process ends this one while it waits here.
         """
         others = [process for process in range(self.size) if process != self.process]
         if not (spoken := self._heard_last(others)):
@@ -143,7 +127,7 @@ class MPIProcess:
         return not spoken
 
     def _heard_last(self, processes: Iterable[int]) -> bool:
-        """Has any of these processes said that it ends the job? A message may take a few polls to come up."""
+        """Has any of these processes sent word that it ends the job? A message may take a few polls to come up."""
         return any(self.world.iprobe(process, LAST_WORD) for _ in range(POLLS) for process in processes)
 
     def abort(self, code: int) -> None:
@@ -157,23 +141,11 @@ class MPIProcess:
         time.sleep(ABORTED)
         os._exit(code)
 
-    def _as_message(self, mine) -> tuple[Array, list[int]]:
-        """An object as bytes, and how many each process has. Only between processes of this job, never from a file."""
-        data = np.frombuffer(self.MPI.pickle.dumps(mine), np.uint8)
-        sizes = self.allgather(np.array([data.size]).view(np.uint8), [8] * self.size)
-        return data, sizes.view(np.int64).tolist()
-
-    def _as_objects(self, everything: Array, counts: Sequence[int]) -> list:
-        """Every process's object."""
-        return [self.MPI.pickle.loads(part) for part in np.split(everything, np.cumsum(counts)[:-1])]
-
     def post(self, thing, to: int) -> None:
-        """Send an object without waiting for its receiver. Only between processes of this job, never from a file."""
         self.going = [request for request in self.going if not request.Test()]
         self.going.append(self.world.issend(thing, to, POST))  # done only when it is being read
 
     def heard(self, source: int):
-        """The next object that a process has posted here; None where none has arrived whole."""
         if source not in self.coming:
             if (message := self.world.improbe(source, POST)) is None:
                 return None
@@ -184,7 +156,7 @@ class MPIProcess:
         return thing
 
     def wait(self, reached: Callable[[], bool]) -> None:
-        """Until something is reached, giving the core to whoever needs it; after a while with short sleeps.
+        """Polls and yields the core; after a while with short sleeps.
 
         A large collective goes on only while it is polled, in many small steps: a sleep of 1 ms between polls made
         2 processes twenty times slower, and 8 processes on 2 cores twice. Raises ProcessLost when it takes too long.

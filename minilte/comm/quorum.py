@@ -1,10 +1,10 @@
-"""Merges that do not wait for everyone: a master goes on with a quorum of heads, and who was late catches up.
+"""Merges that do not wait for all: a master goes on with a quorum of heads, and a late process catches up.
 
-All processes speak to process 0 alone, each message with its place in the order of the program. At a merge process 0 waits for
+All processes send to process 0 alone, each message with its place in the order of the program. At a merge process 0 waits for
 all; once a quorum of heads is there it waits `grace` seconds more, and not at all for processes that have been silent since
-the merge they missed. What a missing process would have sent counts as not a number, so the guard leaves its heads out:
-they count with V, as in law L1's second form. A process that comes late gets the answers to what it missed and goes through
-them without training. It sits out the merge at which it was heard of, and begins the next round with the others.
+the merge they missed. The bytes of a missing process are filled with NaN, so the guard leaves its heads out: they count
+with V, as in law L1's second form. A late process gets the answers that it missed and goes through them without training.
+It sits out the merge at which its next message arrives, and begins the next round with the others.
 """
 
 import time
@@ -42,15 +42,17 @@ class Letter(NamedTuple):
 
     at: int
     thing: Any
-    newest: bool = False  # does it make those before it worthless?
+    newest: bool = False  # does it replace those before it?
 
 
 class Quorum:
-    """Implements `comm.communicator.Transport` but for `alltoall`, which only a topology without a master needs.
+    """Implements `comm.communicator.Transport` but for `alltoall` and gathering everywhere, which no master needs.
 
     `heads[p]` is how many heads live on process p, `need` the quorum. `late` are the processes that missed the last merge;
-    nobody else waits for them until the next.
+    no process waits for them until the next.
     """
+
+    eyes = property(lambda self: self.inner.eyes, lambda self, eyes: setattr(self.inner, "eyes", eyes))
 
     def __init__(self, inner: Post, heads: Sequence[int], need: int, grace: float):
         self.inner, self.heads, self.need, self.grace = inner, heads, need, grace
@@ -58,13 +60,13 @@ class Quorum:
         inner.parting = max(grace, PARTING)
         self.at = 0  # messages of the program so far, the same on every process at the same place
         self.late: set[int] = set()
-        self.silent: set[int] = set()  # of the late, those that nothing was heard of since
-        self.back: set[int] = set()  # those that are heard of again, and sit out the merge that is on
-        self.owed: dict[int, list] = {}  # what a silent process has yet to be told; MPI could not hold it for long
-        self.early: deque[Letter] = deque()  # answers that were here before they were asked for
+        self.silent: set[int] = set()  # of the late, those that have sent nothing since
+        self.back: set[int] = set()  # those that have sent again, and sit out the merge that is on
+        self.owed: dict[int, list] = {}  # letters kept for a silent process; MPI could not hold them for long
+        self.early: deque[Letter] = deque()  # answers that arrived before this process came to read them
 
-    def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
-        """Every process's bytes on process 0, in time for a merge; all bits are set in those of a process that is late."""
+    def gather(self, mine: Array, counts: Sequence[int], everywhere: bool = False) -> Array | None:
+        """Every process's bytes, in time for a merge; all bits are set in those of a process that is late."""
         parts = self._collected(mine, self.need)
         if parts is None:
             return None
@@ -75,39 +77,23 @@ class Quorum:
     def broadcast(self, *buffers: Array, newest: bool = False) -> None:
         """Process 0's bytes into the buffers of every other process, whenever that comes to read them.
 
-        `newest`: what was sent so before is of no use then, so of that a silent process gets nothing into its buffers.
+        `newest`: a silent process gets the last such bytes alone; its buffers stay as they are at those before.
         """
-        told = self._told([buffer.copy() for buffer in buffers] if self.process == 0 else None, newest)
-        for buffer, new in zip(buffers, told or ()):
+        sent = self._from_master([buffer.copy() for buffer in buffers] if self.process == 0 else None, newest)
+        for buffer, new in zip(buffers, sent or ()):
             buffer[:] = new
 
-    def to_root(self, mine) -> list | None:
-        """Every process's object, by process, on process 0: None for a process that is late."""
-        parts = self._collected(mine)
-        return None if parts is None else [parts.get(p) for p in range(self.size)]
-
-    def objects(self, mine) -> list:
+    def objects(self, mine, everywhere: bool = True) -> list | None:
         """Every process's object, by process: None for a process that is late."""
-        return self._told(self.to_root(mine))
-
-    def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
-        """Every process's bytes, as `gather` has them, on all processes."""
-        return self._told(self.gather(mine, counts))
+        parts = self._collected(mine)
+        everyone = None if parts is None else [parts.get(p) for p in range(self.size)]
+        return self._from_master(everyone) if everywhere else everyone
 
     def behind(self) -> bool:
         """Is the merge that this process works for over already?"""
         if self.process and not self.early:
             self.early.extend(self.inner.heard(0) or ())
         return bool(self.early)
-
-    @property
-    def eyes(self):
-        """Those of the transport below, where it has any."""
-        return self.inner.eyes
-
-    @eyes.setter
-    def eyes(self, eyes):
-        self.inner.eyes = eyes
 
     def _collected(self, mine, need: int | None = None) -> dict | None:
         """What the processes have sent for this place, by process, on process 0.
@@ -116,7 +102,11 @@ class Quorum:
         """
         self.at += 1
         if self.process:
-            return self._pass() if self.behind() else self.inner.post(Letter(self.at, mine), 0)
+            if not self.behind():
+                self.inner.post(Letter(self.at, mine), 0)
+            elif self.early[0].at == self.at:  # a merge to sit out
+                self.early.popleft()
+            return None
         parts, since = {0: mine}, None
 
         def enough():
@@ -132,13 +122,8 @@ class Quorum:
         self.inner.wait(enough)
         return parts
 
-    def _pass(self) -> None:
-        """Send nothing to what is over already, or goes on without this process."""
-        if self.early[0].at == self.at:
-            self.early.popleft()
-
     def _take_in(self, parts: dict, merge: bool) -> None:
-        """Add to the parts what has come for this place; what comes too late only tells that its process is back."""
+        """Add to the parts what has come for this place; what comes too late only shows that its process is back."""
         for p in range(1, self.size):
             while p not in parts and (came := self.inner.heard(p)) is not None:
                 self.silent.discard(p)
@@ -149,12 +134,12 @@ class Quorum:
                 if came.at == self.at:
                     parts[p] = came.thing
 
-    def _told(self, thing, newest: bool = False):
-        """Process 0's object on every process; a silent one will get it when it is back."""
+    def _from_master(self, thing, newest: bool = False):
+        """Process 0's object on every process; a silent process will get it when it is back."""
         self.at += 1
         if self.process == 0:
             for p in range(1, self.size):
-                self._tell(p, Letter(self.at, thing, newest))
+                self._send(p, Letter(self.at, thing, newest))
             return thing
         self.inner.wait(self.behind)
         letter = self.early.popleft()
@@ -164,7 +149,7 @@ class Quorum:
             )
         return letter.thing
 
-    def _tell(self, process: int, letter: Letter) -> None:
+    def _send(self, process: int, letter: Letter) -> None:
         """Send a letter, or keep it for a silent process."""
         if process not in self.silent:
             return self.inner.post([letter], process)

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -21,44 +22,29 @@ class ThreadProcess:
     def __init__(self, process: int, size: int, table: list, barrier: threading.Barrier, letters: dict):
         self.process, self.size, self.table, self.barrier, self.letters = process, size, table, barrier, letters
 
-    def objects(self, mine) -> list:
-        """Every process's object, by process."""
+    def objects(self, mine, everywhere: bool = True) -> list | None:
         self.table[self.process] = mine
         self.barrier.wait()
         everyone = list(self.table)
-        self.barrier.wait()  # nobody writes the next object before all have read this one
-        return everyone
+        self.barrier.wait()  # no process writes the next object before all have read this object
+        return everyone if everywhere or self.process == 0 else None
 
-    def to_root(self, mine) -> list | None:
-        """Every process's object on process 0."""
-        everyone = self.objects(mine)
-        return everyone if self.process == 0 else None
-
-    def allgather(self, mine: Array, counts: Sequence[int]) -> Array:
-        """Every process's bytes, one after the other."""
-        return np.concatenate(self.objects(mine))
-
-    def gather(self, mine: Array, counts: Sequence[int]) -> Array | None:
-        """Every process's bytes, one after the other, on process 0."""
-        everyone = self.allgather(mine, counts)
-        return everyone if self.process == 0 else None
+    def gather(self, mine: Array, counts: Sequence[int], everywhere: bool = False) -> Array | None:
+        everyone = self.objects(mine, everywhere)
+        return None if everyone is None else np.concatenate(everyone)
 
     def broadcast(self, *buffers: Array, newest: bool = False) -> None:
-        """Process 0's bytes into the buffers of every other process."""
-        told = self.objects([buffer.copy() for buffer in buffers] if self.process == 0 else None)[0]
-        for buffer, new in zip(buffers, told, strict=True):
+        sent = self.objects([buffer.copy() for buffer in buffers] if self.process == 0 else None)[0]
+        for buffer, new in zip(buffers, sent, strict=True):
             buffer[:] = new
 
     def alltoall(self, parts: Sequence[Array], counts: Sequence[int]) -> list[Array]:
-        """What each process has for this one."""
         return [theirs[self.process].copy() for theirs in self.objects(parts)]
 
     def post(self, thing, to: int) -> None:
-        """Leave an object for a process."""
         self.letters[self.process, to].append(thing)
 
     def heard(self, source: int):
-        """The next object that a process left here; None where there is none."""
         left = self.letters[source, self.process]
         return left.popleft() if left else None
 
@@ -73,21 +59,17 @@ class ThreadProcess:
 def run(size: int, work: Callable[[ThreadProcess], object]) -> list:
     """work(transport) on `size` processes at once; their results by process. The first exception of any process is raised."""
     table, barrier, letters = [None] * size, threading.Barrier(size), defaultdict(deque)
-    results: list = [None] * size
     failures: list[BaseException] = []
 
     def play(process):
         try:
-            results[process] = work(ThreadProcess(process, size, table, barrier, letters))
+            return work(ThreadProcess(process, size, table, barrier, letters))
         except BaseException as failure:
             failures.append(failure)
             barrier.abort()  # the others must not wait for a process that is gone
 
-    threads = [threading.Thread(target=play, args=(process,)) for process in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(size) as pool:
+        results = list(pool.map(play, range(size)))
     if failures:
         raise next((f for f in failures if not isinstance(f, threading.BrokenBarrierError)), failures[0])
     return results

@@ -1,4 +1,4 @@
-"""Who hears what at a merge, as settings: see `meetings`."""
+"""Who receives what at a merge, as settings: see `comm.meetings`."""
 
 from minilte.comm.meetings import EVERYONE, MASTER
 from minilte.core.errors import BadInput
@@ -12,18 +12,17 @@ def coded(config) -> bool:
 
 
 def itself(topology, config) -> tuple[str, ...]:
-    """No other topologies are meant."""
+    """It stands for no other topologies."""
     return ()
 
 
 @part("topology", "default", gives={"each"})
 class Default:
-    """Everyone hears everyone, or the sum where that is enough; a master where W is quantized."""
+    """An all-gather of all heads, or their sum where that is enough; a master where W is quantized."""
 
     meeting, sums, quorum = EVERYONE, False, 0
 
     def among(self, config) -> tuple[str, ...]:
-        """The topologies that this stands for; none: itself."""
         return ("server",) if coded(config) else ()
 
 
@@ -34,7 +33,6 @@ class Auto:
     quorum = 0
 
     def among(self, config) -> tuple[str, ...]:
-        """The topologies that this stands for."""
         return ("server",) if coded(config) else ("allgather", "allreduce", "server")
 
 
@@ -54,7 +52,7 @@ class Allreduce:
 
 @part("topology", "server", gives={"each"}, because="quorum")
 class Server:
-    """A master on process 0 hears the heads, merges, and sends down what all see."""
+    """A master on process 0 gathers all heads, merges, and broadcasts a view."""
 
     quorum: int = knob(0, "heads that suffice for a merge; who misses it is left out; 0: all", least=0, most=100_000)
     grace: float = knob(5.0, "seconds to wait for the others once a quorum is there", least=0.0, most=1e6)

@@ -36,11 +36,8 @@ def to_brain(x: Array) -> Array:
     """bfloat16, as uint16: add half of what is cut off, and a bit more where the kept part is odd; then cut."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     codes = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16).astype(np.uint16)
-    codes[np.isnan(x)] = NAN  # which the sum above may carry over into a number
+    codes[np.isnan(x)] = 0x7FC0  # NaN in bfloat16, which the sum above may carry over into a number
     return codes
-
-
-NAN = 0x7FC0  # in bfloat16
 
 
 def from_brain(codes: Array, dtype: np.dtype) -> Array:
@@ -57,36 +54,35 @@ WIRES = {
 
 def encoded(wire: Wire, numbers: Tree) -> Tree:
     """A tree as it travels."""
-    return numbers if wire.dtype is None else tree.map(wire.encode, numbers)
+    return tree.map(wire.encode, numbers)
 
 
 def decoded(wire: Wire, codes: Tree, like: Tree) -> Tree:
     """A tree as it arrives, in the dtypes of `like`."""
-    return (
-        codes if wire.dtype is None else tree.map(lambda leaf, as_was: wire.decode(leaf, as_was.dtype), codes, like)
-    )
+    return tree.map(lambda leaf, as_was: wire.decode(leaf, as_was.dtype), codes, like)
 
 
 def template(wire: Wire, like: Tree) -> Tree:
     """The shapes and dtypes of what travels for numbers like these, without memory."""
-    if wire.dtype is None:
-        return like
-    return tree.map(lambda leaf: np.broadcast_to(np.zeros((), wire.dtype), leaf.shape), like)
+    return tree.map(lambda leaf: np.broadcast_to(np.zeros((), wire.dtype or leaf.dtype), leaf.shape), like)
 
 
-def wire_part(name: str, words: str, gives=(), needs=()) -> type:
-    """The part of a wire."""
+@part("wire", "full", gives={"any number"})
+class Full:
+    """Factors travel as they are."""
 
-    @part("wire", name, gives=gives, needs=needs)
-    class OnTheWire:
-        """How factors travel."""
-
-        wire = WIRES[name]
-
-    OnTheWire.__doc__ = words
-    return OnTheWire
+    wire = WIRES["full"]
 
 
-FULL = wire_part("full", "Factors travel as they are.", gives={"any number"})
-HALF = wire_part("float16", "Factors in float16.", needs={"each"})
-BRAIN = wire_part("bfloat16", "Factors in bfloat16, rounded to even.", gives={"any number"}, needs={"each"})
+@part("wire", "float16", needs={"each"})
+class Half:
+    """Factors in float16."""
+
+    wire = WIRES["float16"]
+
+
+@part("wire", "bfloat16", gives={"any number"}, needs={"each"})
+class Brain:
+    """Factors in bfloat16, rounded to even."""
+
+    wire = WIRES["bfloat16"]

@@ -1,79 +1,53 @@
 """Measure minilte against its peers and its floor on this machine: python -m minilte.bench."""
 
-import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from minilte.comm.solo import Solo
-from minilte.commands import shared as command
-from minilte.commands.shared import say
-from minilte.settings.flags import parse, parser
-from minilte.settings.knob import check_fields, knob
+from minilte.commands.shared import JSON, Command
+from minilte.commands.streams import say, write
+from minilte.settings.knob import knob, of_knobs
 
 
-@dataclass(frozen=True)
+@of_knobs
 class Options:
     """How often, and how the outcome is written."""
 
     runs: int = knob(7, "pairs of measurements for each figure", least=1, most=1000)
     only: str = knob("", "figures whose name contains this")
     scale: str = knob("", "measure how cost grows, too, and draw it as scale.svg and scale.png in this folder")
-    json: bool = knob(False, "write JSON on stdout and nothing else")
-    debug: bool = knob(False, "show tracebacks")
-
-    def __post_init__(self):
-        check_fields(self)
+    json: bool = JSON
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code. A target that is missed is reported, not an error."""
-    return command.main(bench, flags, argv, Solo())
-
-
-def flags():
-    """The parser of this command's flags."""
-    return parser("python -m minilte.bench", __doc__, Options)
-
-
-def bench(argv: Sequence[str], _) -> int:
-    """Measure the figures that were asked for."""
+def bench(options: Options, *_) -> int:
+    """Measure the figures that were asked for. A target that is missed is reported, not an error."""
     from minilte.bench.figures import FIGURES, LARGE
     from minilte.bench.profile import profile
     from minilte.bench.scale import lines
     from minilte.run.machine import fingerprint
+    from minilte.show.scale import picture
 
-    options = Options(**parse(flags(), argv))
     rows = []
-    for figure in (figure for figure in FIGURES if options.only in figure.name):
-        rows.append(measured(figure, options.runs))
-        if not options.json:
-            say(line(rows[-1]))
+    for figure in FIGURES:
+        if options.only in figure.name:
+            rows.append(measured(figure, options.runs))
+            if not options.json:
+                say(line(rows[-1]))
     shares = profile(LARGE) if not options.only else []
-    grown = growth(options) if options.scale else None
-    if options.json:
-        whole = {"machine": fingerprint(1, "Solo"), "figures": rows, "profile": shares, "scale": grown}
-        say(json.dumps(whole, indent=2))
-        return 0
-    if shares:
-        say(f"\nwhere a step goes ({LARGE}, one thread)")
-    for name, share in shares[:12]:
-        say(f"  {name:32}{100 * share:5.1f} %")
-    if grown:
-        say("\n".join(lines(grown)))
+    grown = growth(options.runs) if options.scale else None
+    whole = {"machine": fingerprint(1, "Solo"), "figures": rows, "profile": shares, "scale": grown}
+    spent = [f"  {name:32}{100 * share:5.1f} %" for name, share in shares[:12]]
+    title = [f"\nwhere a step goes ({LARGE}, one thread)"] if spent else []
+    write(whole, [*title, *spent, *(lines(grown) if grown else [])], options.json)
+    if grown:  # last: what goes wrong with a picture costs no numbers
+        picture(Path(options.scale), grown)
     return 0
 
 
-def growth(options: Options) -> dict:
-    """Measure and draw how cost grows."""
+def growth(runs: int) -> dict:
+    """Measure how cost grows."""
     from minilte.bench import scale
-    from minilte.show.scale import picture
 
-    points, on = scale.measure(options.runs), scale.processes()
-    grown = scale.report(points, *scale.fit(points), on)
-    picture(Path(options.scale), grown)
-    return grown
+    points, on = scale.measure(runs), scale.processes()
+    return scale.report(points, *scale.fit(points), on)
 
 
 def measured(figure, runs: int) -> dict:
@@ -103,5 +77,4 @@ def line(row: dict) -> str:
     return f"{row['name']:80}{numbers}  {row['target']:10}{verdict}"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Command("python -m minilte.bench", __doc__, Options, bench)

@@ -1,26 +1,21 @@
 """What training costs, by the closed forms: memory and traffic of LTE and of full rank: python -m minilte.cost."""
 
-import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from minilte.comm.solo import Solo
-from minilte.commands import shared as command
-from minilte.commands.shared import say
+from minilte.commands.shared import JSON, Command
+from minilte.commands.streams import write
 from minilte.core.errors import BadInput
 from minilte.cost import forms, tables
 from minilte.cost.figure10 import PAPER
 from minilte.cost.forms import Model
-from minilte.settings.flags import parse, parser
-from minilte.settings.knob import MOST, check_fields, flag_name, knob
+from minilte.settings.knob import MOST, flag_name, knob, of_knobs
 from minilte.show.crossings import picture
 
 NUMBERS = 10**15  # most of a model: a thousand times the largest there is
 
 
-@dataclass(frozen=True)
+@of_knobs
 class Options:
     """The model, the workers, and how the outcome is written."""
 
@@ -37,11 +32,7 @@ class Options:
     workers_link: float = knob(100.0, "Mbit/s of each worker's own link, up, and as much down", above=0.0, most=1e9)
     figure10: bool = knob(False, "the numbers of the paper's Figure 10, and what is wrong with them")
     plot: str = knob("", "draw bytes a step over N as cost.svg and cost.png in this folder")
-    json: bool = knob(False, "write JSON on stdout and nothing else")
-    debug: bool = knob(False, "show tracebacks")
-
-    def __post_init__(self):
-        check_fields(self)
+    json: bool = JSON
 
 
 SHAPE = ("widths", "rank")
@@ -49,30 +40,17 @@ COUNTS = ("numbers", "lte_numbers")
 MODEL = (*SHAPE, *COUNTS, "heads", "processes", "merge_every", "quant", "dtype", "workers", "workers_link")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return command.main(cost, flags, argv, Solo())
-
-
-def flags():
-    """The parser of this command's flags."""
-    return parser("python -m minilte.cost", __doc__, Options)
-
-
-def cost(argv: Sequence[str], _) -> int:
+def cost(options: Options, given: dict, _) -> int:
     """Compute and write what was asked for; returns the exit code."""
-    given = parse(flags(), argv)
-    options = Options(**given)
     check_given(given)
     if options.figure10:
         model, values, lines = PAPER, tables.paper(), tables.paper_lines
     else:
         model, lines = model_from(options), tables.report_lines
         values = tables.report(model, options.dtype, options.quant, options.workers, options.workers_link)
-    if options.plot:
+    write(values, lines(values), options.json)
+    if options.plot:  # last: what goes wrong with a picture costs no numbers
         picture(Path(options.plot), model)
-    for line in [json.dumps(values, indent=2)] if options.json else lines(values):
-        say(line)
     return 0
 
 
@@ -101,8 +79,7 @@ def model_from(options: Options) -> Model:
     shape = (options.numbers, options.lte_numbers, 0)
     M, M_lte, replicas = shape if options.numbers else forms.counted(options.widths, options.rank)
     processes = options.processes or options.heads
-    return forms.check(Model(M, M_lte, replicas, options.heads, processes, options.merge_every, q, scales, size))
+    return Model(M, M_lte, replicas, options.heads, processes, options.merge_every, q, scales, size)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Command("python -m minilte.cost", __doc__, Options, cost)

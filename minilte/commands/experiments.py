@@ -1,57 +1,35 @@
 """Measure the paper's claims on this machine: python -m minilte.experiments [C1 …]."""
 
-import json
 import math
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
-from minilte.comm.solo import Solo
-from minilte.commands import shared as command
-from minilte.commands.shared import say
+from minilte.commands.shared import JSON, Command
+from minilte.commands.streams import bar, say, write
 from minilte.core.errors import BadInput
 from minilte.settings.config import nearest
-from minilte.settings.flags import parse, parser
-from minilte.settings.knob import check_fields, knob
+from minilte.settings.knob import knob, of_knobs
 
 
-@dataclass(frozen=True)
+@of_knobs
 class Options:
-    """How often a claim is measured, and how the outcome is written."""
+    """Which claims are measured, how often, and how the outcome is written."""
 
+    claims: tuple[str, ...] = knob((), "names of claims; default all", word="C1", count="*")
     seeds: int = knob(5, "seeds 0, 1, … of each claim", least=2, most=1000)
     picture: str = knob("", "draw the method in one picture as method.svg and method.png in this folder, and no more")
-    json: bool = knob(False, "write JSON on stdout and nothing else")
-    debug: bool = knob(False, "show tracebacks")
-
-    def __post_init__(self):
-        check_fields(self)
+    json: bool = JSON
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code. A claim that fails here is a result, not an error."""
-    return command.main(experiments, flags, argv, Solo())
-
-
-def flags():
-    """The parser of this command's flags, and of the names of claims."""
-    made = parser("python -m minilte.experiments", __doc__, Options)
-    made.usage = "%(prog)s [options] [C1 …]"
-    made.add_argument("claims", nargs="*", metavar="C1", help="names of claims; default all")
-    return made
-
-
-def experiments(argv: Sequence[str], _) -> int:
-    """Measure the claims that were asked for."""
+def experiments(options: Options, *_) -> int:
+    """Measure the claims that were asked for. A claim that fails here is a result, not an error."""
     from minilte.experiments import CLAIMS, rows
 
-    values = parse(flags(), argv)
-    names, options = values.pop("claims", None) or list(CLAIMS), Options(**values)
+    names = options.claims or CLAIMS
     for name in names:
         if name not in CLAIMS:
-            there = f"there are {', '.join(CLAIMS)}"
-            raise BadInput(f"claim: no claim {name!r:.60} is measured{nearest(name, CLAIMS)}; {there}")
+            near = nearest(name, CLAIMS)
+            raise BadInput(f"claim: no claim {name!r:.60} is measured{near}; there are {', '.join(CLAIMS)}")
     if options.picture:
         from minilte.experiments import picture
         from minilte.show import plateau
@@ -59,19 +37,12 @@ def experiments(argv: Sequence[str], _) -> int:
         plateau.picture(Path(options.picture), *picture.curves(), picture.floors())
         return 0
     measured = []
-    for claim in bar([CLAIMS[name] for name in dict.fromkeys(names)], options):
+    for claim in bar([CLAIMS[name] for name in dict.fromkeys(names)], "claim", options.json):
         measured += (found := rows(claim, range(options.seeds)))
         if not options.json:
             say("\n".join(table(claim, found)))
-    say(json.dumps({"rows": [plain(row) for row in measured]}, indent=2) if options.json else tally(measured))
+    write({"rows": [row._asdict() for row in measured]}, [tally(measured)], options.json)
     return 0
-
-
-def bar(claims: list, options: Options):
-    """The claims, with a progress bar on a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(claims, unit="claim", disable=not sys.stderr.isatty() or options.json, leave=False)
 
 
 def table(claim, found) -> Iterator[str]:
@@ -96,18 +67,8 @@ def predicted(row) -> str:
 
 def tally(found) -> str:
     """How many rows ended how."""
-    counts = {verdict: sum(row.verdict == verdict for row in found) for verdict in ("holds", "fails", "undecided")}
-    hold, fail, rest = counts.values()
+    hold, fail, rest = (sum(row.verdict == word for row in found) for word in ("holds", "fails", "undecided"))
     return f"{hold} of {len(found)} predictions hold, {fail} fail, {rest} undecided"
 
 
-def plain(row) -> dict:
-    """A row as plain values; a side without a bound is null."""
-    return {
-        name: None if isinstance(value, float) and math.isinf(value) else value
-        for name, value in row._asdict().items()
-    }
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = Command("python -m minilte.experiments", __doc__, Options, experiments)

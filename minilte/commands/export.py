@@ -1,57 +1,36 @@
 """Write a finished run for other libraries: python -m minilte.export RUN --to npz|safetensors|peft --out PATH."""
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from minilte.comm.solo import Solo
-from minilte.commands import shared as command
-from minilte.commands.shared import say
+from minilte.commands.shared import Command
+from minilte.commands.streams import say
 from minilte.core.errors import BadInput
-from minilte.settings.flags import parse, parser
-from minilte.settings.knob import check_fields, knob
+from minilte.settings.knob import knob, of_knobs
 
-FORMATS = ("npz", "safetensors", "peft")
+FORMATS = ("suffix", "npz", "safetensors", "peft")
 
 
-@dataclass(frozen=True)
+@of_knobs
 class Options:
-    """In which format, and where to."""
+    """Which run, in which format, and where to."""
 
-    to: str = knob("safetensors", "format; peft is a folder, and for runs without resets", choices=FORMATS)
+    run: str = knob("", "folder of a finished run", word="RUN")
+    to: str = knob(
+        "suffix", "format; suffix: that of --out; peft: a folder, for runs without resets", choices=FORMATS
+    )
     out: str = knob("", "new file, or new folder for peft")
-    debug: bool = knob(False, "show tracebacks")
-
-    def __post_init__(self):
-        check_fields(self)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 2 for bad input."""
-    return command.main(export, flags, argv, Solo())
-
-
-def flags():
-    """The parser of this command's flags."""
-    made = parser("python -m minilte.export", __doc__, Options)
-    made.usage = "%(prog)s RUN [options]"
-    made.add_argument("run", metavar="RUN", help="folder of a finished run")
-    return made
-
-
-def export(argv: Sequence[str], _) -> int:
+def export(options: Options, *_) -> int:
     """Write the file or folder that was asked for; returns the exit code."""
     from minilte.job.export import export as write
+    from minilte.job.export import format_of
 
-    values = parse(flags(), argv)
-    run = values.pop("run")
-    options = Options(**values)
     if not options.out:
         raise BadInput("--out: expected a path, got nothing; name a new file, or a new folder for peft")
-    say(f"{options.to} of {run} in {write(Path(run), options.to, Path(options.out))}")
+    to = format_of(Path(options.out), options.to)
+    say(f"{to} of {options.run} in {write(Path(options.run), to, Path(options.out))}")
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Command("python -m minilte.export", __doc__, Options, export)

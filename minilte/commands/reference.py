@@ -3,24 +3,25 @@
 import argparse
 import dataclasses
 import importlib
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 
+from minilte.commands import COMMANDS
+from minilte.commands.shared import Command, Common
 from minilte.core import errors
 from minilte.settings.flags import knobs_of
-from minilte.settings.knob import MOST, flag_name
+from minilte.settings.knob import BOUNDS, MOST, flag_name
 from minilte.settings.part import every_part
 from minilte.settings.places import PLACES
 
 MARK = "<!-- from here on written by python -m minilte.commands.reference docs/commands.md -->"
-COMMANDS = ("train", "report", "verify", "experiments", "cost", "export", "bench")  # in the order of the page
 
 
-def module(name: str) -> ModuleType:
-    """The module with the body of python -m minilte.NAME."""
-    return importlib.import_module(f"minilte.commands.{name}")
+def command(name: str) -> Command:
+    """What python -m minilte.NAME runs."""
+    return importlib.import_module(f"minilte.commands.{name}").main
 
 
 def reference() -> str:
@@ -40,21 +41,18 @@ def exit_codes() -> Iterator[str]:
 
 def section(name: str) -> Iterator[str]:
     """A command: what it does, how it is called, and its options in tables."""
-    command = module(name)
-    made = command.flags()
+    this = command(name)
+    made = this.flags()
     usage = " ".join(made.format_usage().split()).removeprefix("usage: ")
     summary = escaped(made.description.split(": python -m")[0] + ".")
     yield from ["", f"## {name}", "", summary, "", "```text", usage, "```"]
-    actions = {action.dest: action for action in made._actions if action.dest != "help"}
-    own = {knob.name: knob for knob in dataclasses.fields(command.Options)}
-    if name == "train":
+    actions = {action.dest: action for action in made._actions}
+    if this.trains:
         for place in PLACES:
             yield from settings(place, actions)
         yield from ["", "### Where it lives and how it speaks"]
-        actions = {dest: action for dest, action in actions.items() if dest in own}
-    yield from table(
-        ("option", "default", "meaning"), [row(action, own.get(dest)) for dest, action in actions.items()]
-    )
+    own = (*dataclasses.fields(this.options), *dataclasses.fields(Common))
+    yield from table(("option", "default", "meaning"), [row(actions[knob.name], knob) for knob in own])
 
 
 def settings(place: str, actions: dict[str, argparse.Action]) -> Iterator[str]:
@@ -91,20 +89,15 @@ def line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def row(action: argparse.Action, knob: dataclasses.Field | None) -> tuple[str, str, str]:
+def row(action: argparse.Action, knob: dataclasses.Field) -> tuple[str, str, str]:
     """An option: how it is written, what it is by default, what it means and may be."""
-    if knob is None:
-        return written(action), "", escaped(action.help or "")
     words = escaped(knob.metadata["help"]) + (f" ({what})" if (what := values(knob)) else "")
     return written(action), default(knob), words
 
 
 def written(action: argparse.Action) -> str:
-    """--name VALUE, or RUN for what has no flag."""
-    if not action.option_strings:
-        return f"`{action.metavar or action.dest}`"
-    many = isinstance(action, argparse.BooleanOptionalAction)
-    return f"`{action.option_strings[0]}{' ' + action.metavar if action.metavar and not many else ''}`"
+    """--name VALUE, --name for a switch, or RUN for what has no flag."""
+    return f"`{' '.join(filter(None, (*action.option_strings[:1], action.metavar)))}`"
 
 
 def default(knob: dataclasses.Field) -> str:
@@ -115,15 +108,12 @@ def default(knob: dataclasses.Field) -> str:
     return f"`{text}`" if text else ""
 
 
-BOUNDS = {"least": "at least", "above": "above", "most": "at most", "below": "below"}
-
-
 def values(knob: dataclasses.Field) -> str:
-    """The choices, or the bounds; one so high that it says nothing is left out."""
+    """The choices, or the bounds; a bound beyond use is left out."""
     if choices := knob.metadata.get("choices"):
         return quoted(choices)
-    bounds = {name: knob.metadata[name] for name in BOUNDS if name in knob.metadata}
-    return ", ".join(f"{BOUNDS[name]} {bound:,.12g}" for name, bound in bounds.items() if bound < MOST)
+    bounds = {words: knob.metadata[name] for name, (words, _) in BOUNDS.items() if name in knob.metadata}
+    return ", ".join(f"{words.removeprefix('of ')} {bound:,.12g}" for words, bound in bounds.items() if bound < MOST)
 
 
 def quoted(words: Iterable[str]) -> str:
@@ -138,7 +128,7 @@ def sentence(thing) -> str:
 
 def escaped(text: str) -> str:
     """Plain words as Markdown shows them."""
-    return "".join("\\" + letter if letter in "*[]<>|$" else letter for letter in text)
+    return re.sub(r"[*\[\]<>|$]", r"\\\g<0>", text)
 
 
 def page(path: Path) -> str:

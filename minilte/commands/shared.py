@@ -1,47 +1,123 @@
-"""What every command shares: how it meets its processes, speaks, fails and ends."""
+"""What every command shares: how it is declared, meets its processes, fails and ends."""
 
+import contextlib
+import dataclasses
 import os
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+from minilte.comm.agree import agreed, alike
+from minilte.comm.launch import STOPS, first_of_job
+from minilte.comm.solo import Solo
+from minilte.commands.signals import handled, in_main_thread, leave
+from minilte.commands.streams import hold, say, settle
 from minilte.core.errors import MinilteError
+from minilte.settings.flags import parse, parser
+from minilte.settings.knob import knob, of_knobs
+
+JSON = knob(False, "write JSON on stdout and nothing else")
 
 
-def main(body: Callable, flags: Callable, argv: Sequence[str] | None, transport=None) -> int:
-    """A command: its flags() for --help, which touches nothing else, or body(argv, transport) by `run`."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if "-h" in argv or "--help" in argv:
-        if first_of_job():
-            say(flags().format_help().rstrip())
-        return 0
-    return run(body, argv, transport)
+@of_knobs
+class Common:
+    """What every command has; `complain` reads it from the command line."""
+
+    debug: bool = knob(False, "show tracebacks")
+
+
+class Command(NamedTuple):
+    """A command: body(options, given, transport) on every process returns the exit code.
+
+    `given` are the values on the command line by name, with the settings of a run if `trains`.
+    """
+
+    prog: str
+    summary: str
+    options: type  # of knobs
+    body: Callable[[Any, dict, Any], int]
+    trains: bool = False  # it has flags for the settings of a run, and runs under MPI; of others process 0 does all
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run it in the program that calls, and return the exit code; what it changes of the process is put back."""
+        with guest():
+            return self.start(sys.argv[1:] if argv is None else argv)
+
+    def exit(self) -> None:
+        """Run it as all that this process does: python -m minilte.NAME. Nothing is put back, and signals end the process."""
+        handled(leave)  # until a run has something to save
+        raise SystemExit(self.start(sys.argv[1:]))
+
+    def start(self, argv: Sequence[str]) -> int:
+        """The command on a command line; --help touches nothing else."""
+        hold()
+        argv, first = list(argv), first_of_job()
+        try:
+            if "-h" in argv or "--help" in argv:
+                if first:
+                    say(self.flags().format_help().rstrip())
+                return 0
+            if not self.trains and not first:
+                return 0
+            return run(self.read_and_do, argv, None if self.trains else Solo())
+        finally:
+            settle()
+
+    def flags(self):
+        """The parser of its flags."""
+        return parser(self.prog, self.summary, self.options, Common, settings=self.trains)
+
+    def read(self, argv: Sequence[str]) -> tuple[Any, dict]:
+        """(options, all that is given). Raises BadInput."""
+        given = parse(self.flags(), argv)
+        own = [field.name for field in dataclasses.fields(self.options) if field.name in given]
+        return self.options(**{name: given[name] for name in own}), given
+
+    def read_and_do(self, argv: Sequence[str], transport) -> int:
+        """The body on a command line that is the same on every process."""
+        options, given = agreed(transport, lambda: self.read(argv))
+        alike(transport, {"command line": argv}, "the")
+        return self.body(options, given, transport)
+
+
+@contextlib.contextmanager
+def guest() -> Iterator[None]:
+    """Handlers of signals, and what is said of warnings, are after the `with` what they were before."""
+    if not in_main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in STOPS}
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # else it was not Python that set it
+                signal.signal(number, handler)
 
 
 def run(body: Callable, argv: Sequence[str], transport=None) -> int:
     """body(argv, transport) on every process; returns the exit code. No process is ever left waiting for another.
 
-    Ends in one of two ways. Agreed: all processes raise the same MinilteError, process 0 prints it, all leave.
-    Abort: something happened on one process only; it prints its line and ends the job. What others run into then is
-    not said.
+    An error ends the job in one of two ways. Agreed: all processes raise the same MinilteError, process 0 prints it,
+    all leave. Abort: one process alone raises; it prints its line and ends the job, and the others print nothing.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)  # until a run has something to save
     try:
         transport = transport or connect()
     except MinilteError as error:  # before the processes can meet, each finds the same
         return complain(error, argv) if first_of_job() else exit_code(error)
-    if "--debug" not in argv:  # the end of a run that overflows is one line, not NumPy's dozen before it
+    if "--debug" not in argv and in_main_thread():  # the end of a run that overflows is one line, not NumPy's dozen
         warnings.filterwarnings("ignore", category=RuntimeWarning)
     try:
         code = body(argv, transport)
     except BaseException as error:  # SystemExit too: a process that leaves early would hang the others for ever
-        agreed = transport.size == 1 or (isinstance(error, MinilteError) and error.agreed)
-        speaks = transport.process == 0 if agreed else transport.may_speak()
+        together = transport.size == 1 or (isinstance(error, MinilteError) and error.agreed)
+        speaks = transport.process == 0 if together else transport.may_speak()
         code = complain(error, argv, transport.process) if speaks else exit_code(error)
-        if not agreed:
+        if not together:
             transport.abort(code)
     transport.leave(code)
     return code
@@ -50,7 +126,6 @@ def run(body: Callable, argv: Sequence[str], transport=None) -> int:
 def connect():
     """The transport of this process: its MPI job, or itself alone."""
     from minilte.comm import launch, mpi
-    from minilte.comm.solo import Solo
 
     transport = mpi.connect()
     if transport is None and launch.launched():
@@ -68,7 +143,7 @@ def exit_code(error: BaseException) -> int:
 def complain(error: BaseException, argv: Sequence[str], process: int = 0) -> int:
     """Write the one line of an error, with the traceback before it for --debug; returns its exit code."""
     if "--debug" in argv:
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)).rstrip(), "stderr")
     if isinstance(error, MinilteError):
         line = str(error)
     elif isinstance(error, KeyboardInterrupt):
@@ -77,29 +152,16 @@ def complain(error: BaseException, argv: Sequence[str], process: int = 0) -> int
         line = f"process {process}: left early by sys.exit({error.code!r}); the run ends here, go on with --resume"
     else:
         line = f"process {process}: {type(error).__name__}: {error}; --debug shows where"
-    print("minilte: error:", " ".join(line.split()), file=sys.stderr, flush=True)
+    say(f"minilte: error: {cut(' '.join(line.split()))}", "stderr")
     return exit_code(error)
 
 
-def say(line: str) -> None:
-    """One line on stdout; a reader that has gone away, or a full disk behind it, is no reason to stop."""
-    try:
-        print(line, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+HEAD, TAIL = 300, 200  # letters of a line that are kept: its start says where, its end the remedy
 
 
-def first_of_job() -> bool:
-    """Is this the first process, as far as a launcher says? For --help, which must not touch MPI."""
-    told = (os.environ[name] for name in ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID") if name in os.environ)
-    return next(told, "0") == "0"
-
-
-def leave(number: int, _) -> None:
-    """The end of a process that has nothing to save yet."""
-    if first_of_job():
-        os.write(2, b"minilte: error: interrupted before the first step\n")
-    os._exit(128 + number)
+def cut(line: str) -> str:
+    """The line without its middle, where it is too long to read."""
+    return line if len(line) <= HEAD + TAIL + 3 else f"{line[:HEAD]} … {line[-TAIL:]}"
 
 
 def catch_signals() -> Callable[[], int]:
@@ -111,6 +173,5 @@ def catch_signals() -> Callable[[], int]:
             os._exit(128 + number)
         asked[0] = number
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+    handled(handler)
     return lambda: asked[0]

@@ -1,22 +1,19 @@
 """Train a network: python -m minilte.train, or mpirun -n 8 python -m minilte.train for heads as MPI processes."""
 
-import dataclasses
-import sys
+import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from minilte.comm.agree import agreed
 from minilte.commands import shared as command
-from minilte.commands.shared import say
+from minilte.commands.streams import say, terminal
 from minilte.core.errors import BadInput
-from minilte.settings.config import Config
-from minilte.settings.flags import parse, parser
-from minilte.settings.knob import flag_name, knob
-from minilte.settings.stored import read_toml
+from minilte.settings.config import Config, all_settings
+from minilte.settings.knob import flag_name, knob, of_knobs
+from minilte.settings.stored import absolute, read_toml
 
 
-@dataclass(frozen=True)
+@of_knobs
 class Options:
     """Where a run lives and how it speaks; nothing here changes its numbers."""
 
@@ -26,55 +23,35 @@ class Options:
     patience: float = knob(600.0, "seconds to wait for a process that gives no sign of life", least=1.0, most=1e6)
     config: str = knob("", "TOML file of settings; flags win")
     quiet: bool = knob(False, "only the final summary")
-    debug: bool = knob(False, "show tracebacks")
 
 
-OPTIONS = {option.name for option in dataclasses.fields(Options)}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return command.main(train, flags, argv)
-
-
-def flags():
-    """The parser of this command's flags."""
-    return parser("python -m minilte.train", __doc__, Options, settings=True)
-
-
-def train(argv: Sequence[str], transport) -> int:
+def train(options: Options, given: dict, transport) -> int:
     """The command on one process; returns the exit code."""
-    from minilte.comm.agree import agreed, alike
     from minilte.job import job
     from minilte.job.summary import summary_lines
     from minilte.show.pictures import run_pictures
 
-    options, values = agreed(transport, lambda: read(argv))
-    alike(transport, {"command line": argv}, "the")
+    values = agreed(transport, lambda: settings(options, given))
+    start, apart = started_in(transport)
+    path = Path(start if apart else "", options.resume)
     if options.resume:
-        path = Path(options.resume)
         config = job.settings(path, transport, values.get("heads"), values.get("steps"))
-        agreed(transport, lambda: no_conflict(config, values, path))
     else:
         config = agreed(transport, lambda: Config(**values))
-    agreed(transport, lambda: no_impatience(config, options))
+        config = absolute(config, start) if apart else config
+    agreed(transport, lambda: no_conflict(config, values, options, start))
     session = job.opened(config, transport)
     if not options.resume:  # only now: what cannot run leaves no folder
-        path = job.begin(folder_for(options, config, transport), config, transport)
+        session = session._replace(config=absolute(session.config, start))
+        path = job.begin(
+            Path(start if apart else "", folder_for(options, config, transport)), session.config, transport
+        )
     watcher = Watcher(options.quiet)
-    done = job.run(
-        path,
-        session,
-        job.Watch(
-            watcher.line,
-            watcher.record,
-            command.catch_signals(),
-            options.patience,
-            options.resume_latest_good,
-            run_pictures,
-        ),
-    )
-    watcher.close()
+    how = (options.patience, options.resume_latest_good, run_pictures)
+    try:
+        done = job.run(path, session, job.Watch(watcher.line, watcher.record, command.catch_signals(), *how))
+    finally:
+        watcher.close()
     stopped = isinstance(done, job.Stopped)
     if transport.process == 0:
         stop_line = f"stopped at step {done.step} and saved; go on with --resume {path}" if stopped else ""
@@ -82,31 +59,33 @@ def train(argv: Sequence[str], transport) -> int:
     return 128 + done.signal if stopped else 0
 
 
-def read(argv: Sequence[str]) -> tuple[Options, dict]:
-    """(options, settings given in the file and by flags, which win). Raises BadInput."""
-    values = parse(flags(), argv)
-    options = Options(**{name: value for name, value in values.items() if name in OPTIONS})
-    for name in ("out", "resume", "config"):
-        if values.get(name) == "":  # as from a shell variable that is not set
-            raise BadInput(f"--{name}: expected a path, got nothing; leave it out, or name one")
+def settings(options: Options, given: dict) -> dict:
+    """The settings given in the file and by flags, which win. Raises BadInput."""
     if options.resume and options.out:
         raise BadInput("--out: a resumed run goes on in its own folder; leave it out")
     table = read_toml(options.config) if options.config else {}
-    return options, table | {name: value for name, value in values.items() if name not in OPTIONS}
+    return table | {name: given[name] for name in all_settings() if name in given}
 
 
-def no_conflict(config: Config, values: dict, path: Path) -> None:
-    """A resumed run keeps its settings. Raises BadInput naming both values where something given says otherwise."""
-    had, asked = config.flat(), config.replace(**values).flat()
+def started_in(transport) -> tuple[str, bool]:
+    """(the working directory of process 0, in which all relative paths are meant; has any process another?)"""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted meanwhile
+        here = ""
+    folders = transport.objects(here)
+    return folders[0], len(set(folders)) > 1
+
+
+def no_conflict(config: Config, values: dict, options: Options, start: str) -> None:
+    """A resumed run keeps its settings, and waits longer for a process than for late heads. Raises BadInput."""
+    had, asked = (absolute(of, start).flat() for of in (config, config.replace(**values)))
     for name in values:
         if (value := asked[name]) != had.get(name):
             raise BadInput(
-                f"{flag_name(name)}: the run in {path} has {had.get(name)!r}, got {value!r}; leave it out, or begin anew"
+                f"{flag_name(name)}: the run in {Path(options.resume)} has {had.get(name)!r}, got {value!r};"
+                " leave it out, or begin anew"
             )
-
-
-def no_impatience(config: Config, options: Options) -> None:
-    """Raises BadInput where the wait for late heads is as long as that for a process that hangs."""
     if config.topology.quorum and config.grace >= options.patience:
         raise BadInput(f"patience: expected more than the --grace of {config.grace:g} s, got {options.patience:g}")
 
@@ -140,11 +119,11 @@ class Watcher:
             return
         if session is not self.session:
             self.close()
-            self.session, self.bar = session, progress_bar(session.config.steps, record.step)
             say(describe(session.config, session.built))
+            self.session, self.bar = session, progress_bar(session.config.steps, record.step)
         if self.bar:
             self.bar.update(record.step - self.bar.n)
-        if record.test_loss is not None:
+        if record.held_loss is not None:
             show = self.bar.set_postfix_str if self.bar else lambda words: say(f"step {record.step:5d}  {words}")
             show(record_words(record))
 
@@ -157,12 +136,11 @@ class Watcher:
 
 def progress_bar(steps: int, done: int):
     """A tqdm bar on a terminal, else None."""
-    if not sys.stderr.isatty():
+    if not terminal():
         return None
     from tqdm import tqdm
 
     return tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = command.Command("python -m minilte.train", __doc__, Options, train, trains=True)

@@ -1,76 +1,44 @@
 """Try the laws of the method on random cases: python -m minilte.verify."""
 
-import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from minilte.comm.solo import Solo
-from minilte.commands import shared as command
-from minilte.commands.shared import say
+from minilte.commands.shared import JSON, Command
+from minilte.commands.streams import bar, write
 from minilte.core.errors import BadInput
 from minilte.settings.config import nearest
-from minilte.settings.flags import parse, parser
-from minilte.settings.knob import check_fields, knob
+from minilte.settings.knob import knob, of_knobs
 
 
-@dataclass(frozen=True)
+@of_knobs
 class Options:
     """What is tried, how often, and how the outcome is written."""
 
+    laws: tuple[str, ...] = knob((), "names of laws, as with --law; default all", word="L1", count="*")
     law: tuple[str, ...] = knob((), "names of laws, as L1,L3; default all")
     examples: int = knob(20, "random cases for each law", least=1)
     processes: int = knob(0, "also try law L20 on a real MPI job of so many processes", least=0)
     seed: int = knob(0, "of the search", least=0)
-    json: bool = knob(False, "write JSON on stdout and nothing else")
-    debug: bool = knob(False, "show tracebacks")
-
-    def __post_init__(self):
-        check_fields(self)
+    json: bool = JSON
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0 if all laws hold, 1 if any falls, 2 for bad input."""
-    return command.main(verify, flags, argv, Solo())
-
-
-def flags():
-    """The parser of this command's flags, and of the names of laws."""
-    made = parser("python -m minilte.verify", __doc__, Options)
-    made.usage = "%(prog)s [options] [L1 …]"
-    made.add_argument("laws", nargs="*", metavar="L1", help="names of laws, as with --law; default all")
-    return made
-
-
-def verify(argv: Sequence[str], _) -> int:
-    """Try the laws that were asked for; returns the exit code."""
-    values = parse(flags(), argv)
-    named = values.pop("laws", None) or ()
-    options = Options(**values | ({"law": (*values.get("law", ()), *named)} if named else {}))
+def verify(options: Options, *_) -> int:
+    """Try the laws that were asked for; returns 0 if all hold, else 1."""
     verdicts = list(verdicts_of(options))
-    if options.json:
-        say(json.dumps({"laws": [as_json(verdict) for verdict in verdicts]}, indent=2))
-    else:
-        for line in report(verdicts):
-            say(line)
+    write({"laws": [verdict._asdict() for verdict in verdicts]}, report(verdicts), options.json)
     return 0 if all(verdict.holds for verdict in verdicts) else 1
 
 
 def verdicts_of(options: Options):
-    """One verdict a law, with a progress bar on a terminal."""
-    from tqdm import tqdm
-
+    """The verdict on every law, with a progress bar on a terminal."""
     from minilte.laws import LAWS, try_law
     from minilte.laws.pool import Pool, mpi_law
     from minilte.run.machine import one_blas_thread
 
-    chosen = [named(name, LAWS) for name in options.law] or list(LAWS.values())
+    chosen = [named(name, LAWS) for name in (*options.law, *options.laws)] or list(LAWS.values())
     pool = Pool(options.processes) if options.processes else None
     try:
         chosen += [mpi_law(pool)] if pool else []
-        with one_blas_thread(), tqdm(chosen, unit="law", disable=not sys.stderr.isatty() or options.json) as bar:
-            for law in bar:
-                bar.set_postfix_str(law.name)
+        with one_blas_thread():
+            for law in (laws := bar(chosen, "law", options.json)):
+                laws.set_postfix_str(law.name)
                 yield try_law(law, options.examples, options.seed)
     finally:
         if pool:
@@ -85,12 +53,6 @@ def named(name: str, laws: dict):
     return found
 
 
-def as_json(verdict) -> dict:
-    """A verdict as plain values; an error that is not finite becomes null."""
-    fields = verdict._asdict()
-    return fields | {"worst_error": fields["worst_error"] if fields["worst_error"] < float("inf") else None}
-
-
 def report(verdicts):
     """The table, and for every law that fell the smallest counterexample as code to paste."""
     yield f"{'law':16}{'tried':>6}  {'worst error':>11}  {'tolerance':>9}  verdict  statement"
@@ -101,9 +63,7 @@ def report(verdicts):
         if not v.holds:
             trouble = f": {v.trouble}" if v.trouble else ""
             yield f"\n{v.name} falls{trouble}; its smallest counterexample:\n{v.counterexample}"
-    held = sum(v.holds for v in verdicts)
-    yield f"{held} of {len(verdicts)} laws hold"
+    yield f"{sum(v.holds for v in verdicts)} of {len(verdicts)} laws hold"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = Command("python -m minilte.verify", __doc__, Options, verify)

@@ -1,6 +1,11 @@
 """What is looked at before MPI starts."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections import namedtuple
 
 import pytest
@@ -26,7 +31,18 @@ def test_a_launcher_is_known_by_its_variables(monkeypatch, name, yes):
     for other in [other for other in os.environ if other.startswith(launch.MARKS)]:
         monkeypatch.delenv(other)
     monkeypatch.setenv(name, "1")
-    assert launch.launched() is yes and (launch.promised()[0] >= 1)
+    assert launch.launched() is yes
+
+
+@pytest.mark.parametrize("name", list(launch.LAUNCHERS))
+def test_a_launcher_promises_as_many_processes_as_its_variable_says(monkeypatch, name):
+    for other in launch.LAUNCHERS:
+        monkeypatch.delenv(other, raising=False)
+    assert launch.promised() == (1, "")
+    monkeypatch.setenv(name, "4")
+    assert launch.promised() == (4, launch.LAUNCHERS[name])
+    monkeypatch.setenv(name, "four")
+    assert launch.promised() == (1, "")
 
 
 def test_a_job_needs_an_mpirun(monkeypatch):
@@ -35,3 +51,53 @@ def test_a_job_needs_an_mpirun(monkeypatch):
         launch.job(2, "minilte.train")
     monkeypatch.setattr(launch.shutil, "which", lambda *_, **__: "/bin/mpirun")
     assert launch.job(2, "minilte.train")[:3] == ["/bin/mpirun", "-n", "2"]
+
+
+# ---------------------------------------------------------------- signals while MPI starts
+
+STUCK = """import ctypes, signal
+from minilte.comm.launch import startup_limit
+{handlers}
+with startup_limit(2):
+    print("begun", flush=True)
+    lock, libc = ctypes.create_string_buffer(64), ctypes.PyDLL(None)  # calls of PyDLL keep the interpreter
+    libc.pthread_mutex_lock(lock)
+    libc.pthread_mutex_lock(lock)  # waits for ever, and no signal ends that: as MPI_Init without its peers
+"""
+LEAVE = "import os\nfor n in (signal.SIGINT, signal.SIGTERM): signal.signal(n, lambda n, _: os._exit(128 + n))"
+DEAF = "signal.signal(signal.SIGTERM, lambda *_: None)"
+
+
+@pytest.mark.parametrize(
+    ("handlers", "number", "code"),
+    [(LEAVE, signal.SIGTERM, 143), (LEAVE, signal.SIGINT, 130), (DEAF, signal.SIGTERM, -signal.SIGKILL)],
+    ids=["SIGTERM", "SIGINT", "no answer"],
+)
+def test_a_signal_to_all_of_a_job_ends_a_process_that_waits_for_its_peers(handlers, number, code):
+    program = STUCK.format(handlers=handlers)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
+    process.stdout.readline()
+    time.sleep(0.1)
+    begun = time.monotonic()
+    os.killpg(process.pid, number)
+    try:
+        assert process.wait(10) == code and time.monotonic() - begun < 3
+        assert process.stdout.read() == b""  # and the child, which has it open too, is gone
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_after_the_start_the_handlers_are_those_of_before():
+    before = {number: signal.getsignal(number) for number in launch.STOPS}
+    heard = []
+    try:
+        signal.signal(signal.SIGTERM, lambda *_: heard.append("term"))
+        with launch.startup_limit(2):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == ["term"] and signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
+        assert not launch.STOPS & signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,9 +90,22 @@ def test_a_late_process_takes_no_steps_for_merges_that_are_over():
     assert trained == [True] * 3 + [False] * 4 + [True] * 2  # the third before it knew
 
 
-def test_floats_of_a_late_process_are_not_a_number():
-    for dtype in (np.float16, np.float32, np.float64):
-        assert np.isnan(np.full(16, 0xFF, np.uint8).view(dtype)).all()
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_floats_of_a_late_process_are_not_a_number(dtype):
+    away, size = threading.Event(), np.dtype(dtype).itemsize
+
+    def work(transport):
+        quorum = Quorum(transport, [1, 1, 1], 2, 0.0)
+        if quorum.process == 2:
+            away.wait(LONG)  # process 0 goes on without it, and is never answered
+            return None
+        everything = quorum.gather(np.full(2, quorum.process, dtype).view(np.uint8), [2 * size] * 3)
+        if quorum.process == 0:
+            away.set()
+        return everything
+
+    floats = threads.run(3, work)[0].view(dtype)
+    assert np.isnan(floats[4:]).all() and floats[:4].tolist() == [0, 0, 1, 1]
 
 
 def test_a_late_process_is_back_though_a_round_takes_longer_than_the_grace():

@@ -48,7 +48,7 @@ def test_codes_need_a_master_where_nothing_else_is_asked_for():
         assert config(topology=name).topology.among(config(topology=name)) == plain
         coded = config(topology=name, quant="nf4")
         assert coded.topology.among(coded) == ("server",)
-    with pytest.raises(BadInput, match="what every head says"):
+    with pytest.raises(BadInput, match="what every head sends"):
         config(topology="allreduce", quant="nf4")
 
 

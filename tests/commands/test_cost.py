@@ -1,6 +1,7 @@
 """The command of costs as a person uses it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -155,10 +156,23 @@ def test_the_picture_is_drawn_beside_the_report(tmp_path, capsys, recwarn, argv)
     assert not recwarn.list
 
 
-def test_a_folder_that_cannot_be_made_is_trouble_of_the_disk(tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_is_refused_and_costs_no_numbers(tmp_path, capsys):
+    plain = lines(capsys)
     (tmp_path / "file").touch()
-    assert cost.main([f"--plot={tmp_path / 'file'}"]) == 74
-    assert capsys.readouterr().err.count("\n") == 1
+    assert cost.main([f"--plot={tmp_path / 'file'}"]) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines() == plain and err.count("\n") == 1
+
+
+def test_a_backend_that_there_is_not_costs_no_numbers(tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-m", "minilte.cost", "--plot", tmp_path / "here"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"MPLBACKEND": "nonsense"},
+    )
+    assert ran.returncode == 2 and "N = 8 heads" in ran.stdout and ran.stderr.count("\n") == 1
+    assert "minilte: error: matplotlib cannot be loaded: " in ran.stderr and "MPLBACKEND" in ran.stderr
 
 
 def test_help_and_the_report_load_neither_mpi_nor_matplotlib():

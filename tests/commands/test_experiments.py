@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import seen
 
 from minilte import experiments
 from minilte.commands import experiments as shown
@@ -28,6 +29,17 @@ def test_the_table_has_a_row_a_part_and_a_tally(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "C1  it is five (4.1)" and lines[-1] == "1 of 3 predictions hold, 2 fail, 0 undecided"
     assert [line.split()[-1] for line in lines if line.startswith("  C")] == ["holds", "fails", "fails"]
+
+
+def test_a_row_has_its_numbers_under_the_names_of_their_columns():
+    claim = Claim("C1", "4.1", "it is five", (), both)
+    row = Row("C1b", "4.1", "how many", "paper", -math.inf, 4.0, (5.0, 6.0), 5.5, 1.25, 9.75, "undecided")
+    title, head, line, _ = shown.table(claim, [row])
+    assert title == "C1  it is five (4.1)"
+    assert seen.columns(head) == ["measured", "by", "predicted", "mean", "95 % interval", "verdict"]
+    assert seen.columns(line) == ["C1b", "how many", "paper", "<= 4", "5.5", "[1.25, 9.75]", "undecided"]
+    for word, column in (("how many", "measured"), ("paper", "by"), ("[1.25", "95 %"), ("undecided", "verdict")):
+        assert line.index(word) == head.index(column)
 
 
 def test_claims_are_chosen_by_name_once_each(capsys):

@@ -52,7 +52,10 @@ def test_a_run_may_be_named_from_inside(place, command, monkeypatch):
     ("argv", "words"),
     [
         ("", "required: RUN"),
-        ("run --out=", "--out: expected a path"),
+        ("run --out=", "--out: expected a value, got nothing"),
+        ("run --out pipe", "out pipe: it exists already and is no report"),
+        ("run --out gone", "out gone: it exists already and is no report"),
+        ("run --out /dev/null", "out /dev/null: it exists already and is no report"),
         ("run --oot x", "did you mean --out?"),
         ("nowhere", "nowhere: no such folder"),
         (".", "config.json: cannot be read"),
@@ -63,9 +66,11 @@ def test_a_run_may_be_named_from_inside(place, command, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(place, command, argv, words):
+    os.mkfifo("pipe")
+    os.symlink("nowhere at all", "gone")
     code, out, err = command(*argv.split())
     assert (code, out) == (2, "") and err.startswith("minilte: error: ") and err.count("\n") == 1
-    assert words in err and sorted(os.listdir()) == ["half", "run"]
+    assert words in err and sorted(os.listdir()) == ["gone", "half", "pipe", "run"]
 
 
 def test_a_damaged_run_is_exit_code_2(place, command):

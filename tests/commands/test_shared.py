@@ -1,17 +1,27 @@
 """What every command shares: one line for an error, one code for its kind, and nobody left waiting."""
 
+import importlib
 import os
 import signal
-import subprocess
-import sys
+import threading
+import time
+import warnings
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.comm.solo import Solo
+from minilte.commands import COMMANDS
 from minilte.commands import shared as command
-from minilte.core.errors import BadInput, DiskTrouble, Diverged, ProcessesDisagree, ProcessLost
+from minilte.core.errors import (
+    BadInput,
+    DiskTrouble,
+    Diverged,
+    ProcessesDisagree,
+    ProcessLost,
+)
+from minilte.settings.knob import of_knobs
 
 
 class Pair(Solo):
@@ -71,9 +81,20 @@ def test_every_kind_of_error_has_its_code(error, code):
 def test_an_error_is_one_line_whatever_it_says(kind, text):
     with pytest.MonkeyPatch.context() as patch:
         said = []
-        patch.setattr("builtins.print", lambda *words, **_: said.append(" ".join(words)))
+        patch.setattr(command, "say", lambda line, to: said.append(line))
         command.complain(kind(text), [])
     assert len(said) == 1 and said[0].startswith("minilte: error: ") and len(said[0].splitlines()) == 1
+
+
+def test_a_line_too_long_to_read_keeps_its_beginning_and_its_remedy(capsys):
+    command.complain(BadInput(f"out {'x' * 8_000_000}: expected a folder; name another"), [])
+    said = capsys.readouterr().err
+    assert (
+        len(said) < 600
+        and said.startswith("minilte: error: out xxx")
+        and said.endswith("x: expected a folder; name another\n")
+    )
+    assert command.cut(whole := "x" * 400) == whole
 
 
 @pytest.mark.parametrize(
@@ -149,31 +170,6 @@ def test_processes_that_cannot_meet_say_so_once(monkeypatch, capsys, process):
     assert capsys.readouterr().err == ("minilte: error: two libraries\n" if process == 0 else "")
 
 
-# ------------------------------------------------------------------------------------------------ speaking
-
-
-def talk(code, **options):
-    program = f"from minilte.commands.shared import say\n{code}"
-    return subprocess.run([sys.executable, "-c", program], text=True, **options)
-
-
-def test_a_reader_that_has_gone_away_is_no_reason_to_stop():
-    read, write = os.pipe()
-    os.close(read)
-    done = talk(
-        "say('one'); say('two'); import sys; print('alive', file=sys.stderr)", stdout=write, stderr=subprocess.PIPE
-    )
-    os.close(write)
-    assert (done.returncode, done.stderr) == (0, "alive\n")
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
-def test_a_full_disk_behind_stdout_is_no_reason_to_stop():
-    with open("/dev/full", "w") as full:
-        done = talk("say('one'); say('two')", stdout=full, stderr=subprocess.PIPE)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 # ------------------------------------------------------------------------------------------------ signals
 
 
@@ -196,3 +192,66 @@ def test_a_signal_is_a_wish_and_a_second_one_an_order(handlers, monkeypatch, num
     monkeypatch.setattr(os, "_exit", left.append)
     os.kill(os.getpid(), signal.SIGTERM)
     assert left == [128 + signal.SIGTERM]
+
+
+# ------------------------------------------------------------------------------------------------ guests
+
+
+@of_knobs
+class NoOptions:
+    """None."""
+
+
+def command_of(body, trains=False):
+    return command.Command("prog", "what it does", NoOptions, lambda *_: body(), trains)
+
+
+def test_a_command_leaves_the_program_that_calls_it_as_it_was(handlers):
+    def body():
+        command.catch_signals()
+        return 17
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        before = [signal.getsignal(number) for number in command.STOPS], list(warnings.filters)
+        assert command_of(body, trains=True)([]) == 17
+        assert ([signal.getsignal(number) for number in command.STOPS], list(warnings.filters)) == before
+
+
+def test_a_command_in_a_thread_leaves_signals_and_warnings_to_the_program(handlers):
+    codes, before = [], ([signal.getsignal(number) for number in command.STOPS], list(warnings.filters))
+
+    def body():
+        assert command.catch_signals()() == 0
+        assert ([signal.getsignal(number) for number in command.STOPS], list(warnings.filters)) == before
+        return 17
+
+    thread = threading.Thread(target=lambda: codes.append(command_of(body, trains=True)([])))
+    thread.start()
+    thread.join()
+    assert codes == [17]
+
+
+def test_an_interrupt_before_anything_is_saved_ends_the_command_and_not_the_program(handlers, capsys):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
+    assert command_of(lambda: os.kill(os.getpid(), signal.SIGINT) or time.sleep(5))([]) == 130
+    assert capsys.readouterr().err == "minilte: error: interrupted before the first step\n"
+
+
+# ------------------------------------------------------------------------------------------------ who does it
+
+
+@pytest.mark.parametrize(("process", "did"), [("0", [1]), ("2", [])])
+def test_of_a_job_process_0_alone_does_what_does_not_train(monkeypatch, process, did):
+    monkeypatch.setenv("PMI_RANK", process)
+    done = []
+    assert command_of(lambda: done.append(1) or 0)([]) == 0 and done == did
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_but_training_is_done_by_process_0(monkeypatch, capsys, name):
+    monkeypatch.setenv("PMI_RANK", "1")
+    this = importlib.import_module(f"minilte.commands.{name}").main
+    if not this.trains:
+        assert this(["--zzz"]) == 0 and capsys.readouterr() == ("", "")
+    assert this.trains == (name == "train")

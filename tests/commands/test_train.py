@@ -1,6 +1,7 @@
 """The training command as a person uses it."""
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -11,12 +12,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 from faults import FAULTS
 from safetensors.numpy import load_file
 
 from minilte.commands import train
+from minilte.run.observe import Record
 from minilte.show import pictures
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
@@ -105,10 +108,10 @@ def test_debug_shows_the_traceback_before_the_line(run):
 
 
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(done):
-    Path("run.toml").write_text("lr = 0.5\nweight-decay = 0.25\nhead_ranks = [1, 2]\n")
-    done("--config=run.toml", "--lr=0.125", "--out=out")
+    Path("run.toml").write_text("lr = 0.005\nweight-decay = 0.25\nhead_ranks = [1, 2]\n")
+    done("--config=run.toml", "--lr=0.00125", "--out=out")
     got = json.loads(Path("out", "config.json").read_text())
-    assert (got["lr"], got["weight_decay"], got["head_ranks"], got["beta1"]) == (0.125, 0.25, [1, 2], 0.9)
+    assert (got["lr"], got["weight_decay"], got["head_ranks"], got["beta1"]) == (0.00125, 0.25, [1, 2], 0.9)
 
 
 def test_a_run_goes_to_a_new_folder_under_runs_named_by_time_and_method(done, monkeypatch):
@@ -191,10 +194,25 @@ def test_two_processes_never_run_in_one_folder(run):
         time.sleep(0.005)
     code, _, err = resume(run, "a")
     assert code == 2 and err == (
-        "minilte: error: a: another process is running it; stop that one first, or name another folder\n"
+        "minilte: error: a: another process is running it; stop that process first, or name another folder\n"
     )
     first.terminate()
     assert finish(first)[0] == 143
+
+
+def test_a_run_goes_on_from_another_folder_with_the_files_that_it_was_given(run, place, monkeypatch):
+    rng = np.random.default_rng(0)
+    np.savez("data.npz", x=rng.standard_normal((40, 3)), y=np.arange(40) % 2)
+    own = ["--data=data.npz", "--model=linear", "--rank=2", "--alpha=4", "--batch=8", "--steps=6", "--out=run"]
+    code, _, err = run(*own, **dict.fromkeys(tiny.TINY))
+    assert (code, err) == (0, "")
+    assert json.loads(Path("run", "config.json").read_text())["data"] == str(place / "data.npz")
+    assert resume(run, "run", "--data=data.npz", "--steps=8")[0] == 0  # the same file in other words
+    Path("sub").mkdir()
+    monkeypatch.chdir("sub")
+    assert resume(run, "../run", "--steps=10")[0] == 0
+    code, _, err = resume(run, "../run", "--data=data.npz")
+    assert code == 2 and "data: the run in ../run has" in err
 
 
 def test_a_run_without_a_checkpoint_starts_at_step_0(run, done):
@@ -279,16 +297,32 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))  # no file grows beyond:
 sys.exit(train.main(sys.argv[2:]))"""
 
 
-@pytest.mark.parametrize(("size", "file"), [(2000, "state.safetensors"), (12_000, "plots/loss.svg")])
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(run, done, size, file):
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(run, done):
     expected, _ = done("--out=whole")
-    code, _, err = finish(start(str(size), *tiny.flags(), "--out=cut", program=("-c", LIMITED)))
+    code, _, err = finish(start("2000", *tiny.flags(), "--out=cut", program=("-c", LIMITED)))
     assert code == 74 and err.startswith("minilte: error: cannot write cut/") and err.count("\n") == 1
-    assert file in err and "File too large; free space, then --resume" in err
+    assert "state.safetensors" in err and "File too large; free space, then --resume" in err
     assert not Path("cut", "summary.json").exists()
     assert resume(run, "cut")[0] == 0
     assert tiny.the_summary(Path("cut"))["weights_sha256"] == expected["weights_sha256"]
     assert not list(Path("cut").rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("room", "variables", "words"),
+    [
+        ("12000", {}, "plots/loss.svg: File too large"),
+        ("1000000", {"MPLBACKEND": "nonsense"}, "nonsense"),
+    ],
+    ids=["full-disk", "no-such-backend"],
+)
+def test_a_picture_that_fails_is_a_note_and_the_run_is_done(monkeypatch, room, variables, words):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = finish(start(room, *tiny.flags(), "--out=a", program=("-c", LIMITED)))
+    (note,) = re.findall("^note: not all pictures are drawn .*$", out, re.M)
+    assert (code, err) == (0, "") and words in note and re.search("^pictures +none$", out, re.M)
+    assert tiny.the_summary(Path("a"))["steps"] == 6 and not list(Path("a").rglob("*.tmp"))
 
 
 @pytest.mark.parametrize(("steps", "words"), [(6, "head 0: "), (1, "main weights, training: ")])
@@ -362,6 +396,31 @@ def test_every_line_but_the_end_is_an_evaluation(done):
     assert [line.split()[1] for line in out.splitlines() if line.startswith("step")] == ["0", "4", "6"]
 
 
+def a_screen(monkeypatch):
+    """From now on all goes to a terminal; the lines that it shows, where what stood before in the same line is gone."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return lambda: [line.split("\r")[-1] for line in terminal.getvalue().split("\n")]
+
+
+def test_lines_stand_whole_above_the_bar(monkeypatch):
+    def draw(*_):
+        raise ValueError("x")
+
+    screen = a_screen(monkeypatch)
+    monkeypatch.setattr(pictures, "run_pictures", draw)
+    assert train.main([*tiny.flags(), "--out=a"]) == 0
+    assert [line[:6] for line in screen()[:4]] == ["lte on", "note: ", "100%|#", "loss  "]
+
+
+def test_an_error_stands_whole_below_the_bar(monkeypatch):
+    screen = a_screen(monkeypatch)
+    assert train.main([*tiny.flags(), "--out=a", "--optimizer=sgd", "--lr=1e30"]) == 77
+    assert screen()[-2].startswith("minilte: error: ") and screen()[-1] == ""
+
+
 def test_a_terminal_gets_a_bar_in_place_of_lines(run, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     code, out, err = run()
@@ -411,10 +470,52 @@ def test_help_lists_every_option_with_its_default(run, capsys):
     assert train.main(["-h"]) == 0
     text = capsys.readouterr().out
     assert "usage: python -m minilte.train [options]" in text and "[2048.0]" in text and "quantization:" in text
-    for option in train.OPTIONS | set(tiny.TINY):
+    for option in {*train.Options.__dataclass_fields__, *tiny.TINY}:
         assert f"--{option.replace('_', '-')}" in text
 
 
 def test_help_is_told_once_by_a_job_of_many(capsys, monkeypatch):
     monkeypatch.setenv("PMI_RANK", "3")
     assert train.main(["--help"]) == 0 and capsys.readouterr().out == ""
+
+
+# ---------------------------------------------------------------- what is seen on the way
+
+
+class Bar:
+    """A progress bar that keeps what it was told."""
+
+    def __init__(self, steps, done):
+        self.total, self.n, self.words = steps, done, []
+
+    def update(self, by):
+        self.n += by
+
+    def set_postfix_str(self, words):
+        self.words.append(words)
+
+    def close(self):
+        self.closed = True
+
+
+SEEN = [Record(0, 0, 0.0, [], 2.0, 2.5, 0.125), Record(2, 16, 0.1, [1.0]), Record(4, 32, 0.2, [1.0], 1.5, 1.75, 0.5)]
+WORDS = ["train 2.0000  held out 2.5000  accuracy 12.50 %", "train 1.5000  held out 1.7500  accuracy 50.00 %"]
+
+
+def test_every_evaluation_is_a_line_with_its_step(capsys):
+    watcher, session = train.Watcher(quiet=False), tiny.session()
+    for record in SEEN:
+        watcher.record(record, session)
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"step     0  {WORDS[0]}", f"step     4  {WORDS[1]}"]
+
+
+def test_a_bar_stands_at_the_step_of_the_newest_record(monkeypatch):
+    monkeypatch.setattr(train, "progress_bar", Bar)
+    watcher, session, stood = train.Watcher(quiet=False), tiny.session(), []
+    for record in SEEN[1:]:
+        watcher.record(record, session)
+        stood.append((watcher.bar.n, watcher.bar.total))
+    bar = watcher.bar
+    watcher.close()
+    assert stood == [(2, 6), (4, 6)] and bar.words == WORDS[1:] and bar.closed

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 
@@ -26,7 +27,7 @@ PLAIN = """import sys
 from minilte.commands import train
 from minilte.show import pictures
 pictures.run_pictures = lambda *_: None  # they take longer than all the rest
-sys.exit(train.main(sys.argv[1:]))"""
+train.main.exit()"""
 FAILING = """import os, signal, sys
 from minilte.commands import train
 from minilte.core import networks
@@ -272,14 +273,15 @@ def test_a_process_that_is_a_merge_ahead_is_found_at_once():
     assert code == 76 and len(errors) == 1 and "process 1: is at " in errors[0]
 
 
-def test_a_job_whose_processes_do_not_all_come_ends(tmp_path):
+@pytest.mark.parametrize("other", ["exec sleep 8", "exit 0"], ids=["late", "gone"])
+def test_a_job_whose_processes_do_not_all_come_ends_with_one_line(tmp_path, other):
     late = "from minilte.comm import launch; launch.startup_limit.__wrapped__.__defaults__ = (1.0,)\n" + PLAIN
-    other = ["sh", "-c", "exec sleep 8"]
-    launch = [BIN / "mpirun", "-n", "1", sys.executable, "-c", late, *tiny.flags(), ":", "-n", "1", *other]
+    other = ["sh", "-c", other]
+    launch = [BIN / "mpirun", "-n", "2", sys.executable, "-c", late, *tiny.flags(), ":", "-n", "1", *other]
     begun = time.monotonic()
     done = subprocess.run(launch, capture_output=True, text=True, env=ENV, timeout=60)
-    assert done.returncode != 0 and time.monotonic() - begun < 6
-    assert "minilte: error: MPI: not all 2 processes of the job came within 1 s" in done.stderr
+    assert done.returncode == 75 and time.monotonic() - begun < 6
+    assert done.stderr.count("minilte: error: MPI: not all 3 processes of the job came within 1 s") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -295,14 +297,95 @@ def test_a_stop_before_the_first_step_is_no_bad_input_and_leaves_nothing(number,
     assert list(place.iterdir()) == []
 
 
+def test_a_signal_while_mpi_starts_ends_the_job_at_once(place):
+    command = [sys.executable, "-c", PLAIN, *tiny.flags(), "--out=run"]
+    launch = [
+        BIN / "mpirun",
+        "-n",
+        "1",
+        *command,
+        ":",
+        "-n",
+        "1",
+        "sh",
+        "-c",
+        "trap 'exit 143' TERM; sleep 20 & wait",
+    ]
+    process = subprocess.Popen(launch, text=True, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(1.5)  # seconds; process 0 waits in MPI_Init for a process that never comes there
+    process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 143 and time.monotonic() - begun < 4
+    assert err.count("minilte: error: interrupted before the first step") == 1 and list(place.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+@pytest.mark.parametrize("words", [">/dev/full 2>/dev/full", ">&- 2>&-"])
+@pytest.mark.parametrize(("heads", "code"), [(0, 2), (2, 0)])
+def test_streams_that_fail_change_no_outcome_of_a_job(words, heads, code):
+    program = [
+        "sh",
+        "-c",
+        f'exec "$0" "$@" {words}',
+        sys.executable,
+        "-c",
+        PLAIN,
+        "--out=run",
+        *tiny.flags(heads=heads),
+    ]
+    done = subprocess.run([BIN / "mpirun", "-n", "2", *program], capture_output=True, env=ENV, timeout=30)
+    assert done.returncode == code and Path("run", "summary.json").exists() == (code == 0)
+
+
+def test_an_export_of_several_processes_is_written_once(place):
+    tiny.go_on(tiny.begin(place / "mine"))
+    for name, more in (("adapter", ["--to=peft"]), ("mine.npz", [])):
+        argv = [sys.executable, "-m", "minilte.export", "mine", f"--out={name}", *more]
+        done = subprocess.run([BIN / "mpirun", "-n", "3", *argv], capture_output=True, text=True, env=ENV, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.count(f" of mine in {name}") == 1
+    assert sorted(found.name for found in place.iterdir()) == ["adapter", "mine", "mine.npz"]
+    assert len(list((place / "adapter").iterdir())) == 3
+
+
 def test_a_process_that_no_launcher_started_leaves_mpi_alone(monkeypatch):
     for name in [name for name in ENV if name.startswith(("PMI", "SLURM", "OMPI", "MPI", "HYD"))]:
         monkeypatch.delitem(ENV, name)
     program = (
         "-c",
-        PLAIN.replace(
-            "sys.exit(train.main(sys.argv[1:]))", "train.main(sys.argv[1:]); sys.exit('mpi4py.MPI' in sys.modules)"
-        ),
+        PLAIN.replace("train.main.exit()", "train.main(sys.argv[1:]); sys.exit('mpi4py.MPI' in sys.modules)"),
     )
     code, _, errors = run(None, "--out=run", "--quiet", program=program)
     assert (code, errors) == (0, [])
+
+
+APART = """import os
+os.chdir("sub" if os.environ["PMI_RANK"] == "1" else ".")
+"""
+
+
+def test_processes_that_start_in_other_folders_make_the_run_of_process_0_in_its_folder(place):
+    Path("sub").mkdir()
+    rng = np.random.default_rng(0)
+    np.savez("data.npz", x=rng.standard_normal((40, 3)), y=np.arange(40) % 2)
+    argv = [
+        "--data=data.npz",
+        "--widths=4",
+        "--heads=3",
+        "--rank=2",
+        "--alpha=4",
+        "--batch=6",
+        "--steps=4",
+        "--quiet",
+    ]
+    for out in ("--out=run", "--resume=run"):
+        flags = [*argv, out] if out == "--out=run" else [out]
+        done = subprocess.run(
+            [BIN / "mpirun", "-n", "3", sys.executable, "-c", APART + PLAIN, *flags],
+            capture_output=True,
+            text=True,
+            env=ENV,
+            timeout=60,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    assert tiny.the_summary(Path("run"))["steps"] == 4 and not list(Path("sub").iterdir())
