@@ -72,6 +72,13 @@ def test_every_link_of_a_notebook_leads_to_another(path):
         assert re.match(r"https?:", target) or (path.parent / target).exists(), target
 
 
+def test_there_is_something_of_every_kind_to_look_at():
+    """An empty list of cases would be a test that cannot fail."""
+    links = re.findall(r"\]\(([^)\s]+)\)", CODE.sub("", "".join(PAGES.values())))
+    assert len(PAGES) > 20 and len(MODULES) > 3 and len(BESIDE) > 3 and len(links) > 20
+    assert len(blocks("mpi.md", "sh")) > 1 and sum(">>> " in text for text in PAGES.values()) > 1
+
+
 def test_every_page_named_by_doc_exists():
     assert all(page.exists() or page.with_suffix(".ipynb").exists() for page in BESIDE)
 
@@ -110,7 +117,7 @@ def test_shell_of_the_mpi_page_is_well_formed_and_names_real_options(at):
     text = blocks("mpi.md", "sh")[at]
     done = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True)
     assert (done.returncode, done.stderr) == (0, "")
-    options = {option for action in train.flags()._actions for option in action.option_strings}
+    options = {option for action in train.main.flags()._actions for option in action.option_strings}
     for line in text.replace("\\\n", " ").splitlines():
         if "minilte.train" in line or line.strip().startswith("set --"):
             ours = line.split("minilte.train")[-1].removeprefix("    set --")
@@ -128,7 +135,7 @@ def test_the_page_of_commands_is_what_the_code_would_write():
 @pytest.mark.parametrize("name", reference.COMMANDS)
 def test_every_option_of_a_command_is_on_the_page(name):
     lines = "\n".join(reference.section(name))
-    for action in reference.module(name).flags()._actions:
+    for action in reference.command(name).flags()._actions:
         assert action.dest == "help" or reference.written(action) in lines
 
 
@@ -182,7 +189,7 @@ def test_the_bytes_of_a_method_are_those_of_the_code(name):
     "line", [line for line in PAGES.get("methods.md", "").splitlines() if "minilte.train" in line]
 )
 def test_the_commands_of_the_page_of_methods_name_settings_that_go_together(line):
-    _, values = train.read(shlex.split(line.split("minilte.train")[1], comments=True))
+    values = train.settings(*train.main.read(shlex.split(line.split("minilte.train")[1], comments=True)))
     assert ml.Config(**values).flat().keys() >= values.keys()
 
 

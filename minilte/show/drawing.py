@@ -1,30 +1,68 @@
 """Drawing with matplotlib, which no other module imports: files of a run folder, and figures inside a page."""
 
+import contextlib
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from minilte.core.errors import BadInput
 from minilte.disk import folder
+from minilte.disk.files import reason
+from minilte.disk.outputs import make_folder, refuse_place
 
 
-def draw(place: Path, name: str, paint: Callable, size=(6.4, 4.0), panels=(1, 1)) -> None:
-    """Save what paint(axes) draws as name.svg and name.png; rows and columns of panels make it an array. Raises DiskTrouble."""
+def painted(paint: Callable, size: tuple[float, float], panels=(1, 1)):
+    """A figure of matplotlib's with what paint(axes) draws; rows and columns of panels make axes an array.
+
+    Inside `own_style`.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(size, layout="constrained")
     axes = figure.subplots(*panels)
-    paint(axes)
     for panel in np.ravel(axes):
         panel.spines[["top", "right"]].set_visible(False)
-    with folder.writing(place):
-        place.mkdir(parents=True, exist_ok=True)
-    for kind in ("svg", "png"):
-        picture = io.BytesIO()
-        figure.savefig(picture, format=kind, dpi=120)
-        folder.write(place / f"{name}.{kind}", picture.getvalue())
+    paint(axes)
+    return figure
+
+
+MARK = b"atplotlib"  # near the beginning of every picture of matplotlib's
+
+
+def draw(place: Path, name: str, paint: Callable, size=(6.4, 4.0), panels=(1, 1)) -> None:
+    """Save what paint(axes) draws as name.svg and name.png: see `painted`. Raises BadInput, DiskTrouble."""
+    make_folder(place)
+    files = {kind: place / f"{name}.{kind}" for kind in ("svg", "png")}
+    for file in files.values():
+        refuse_place(file, "picture", MARK)
+    with own_style():
+        figure = painted(paint, size, panels)
+        for kind, file in files.items():
+            picture = io.BytesIO()
+            figure.savefig(picture, format=kind, dpi=120)
+            folder.write(file, picture.getvalue())
+
+
+@contextlib.contextmanager
+def own_style(changes: dict | None = None) -> Iterator[None]:
+    """Matplotlib as it is shipped, with these changes, whatever a matplotlibrc asks for; afterwards as it was.
+
+    Raises BadInput where it cannot be loaded.
+    """
+    try:
+        import matplotlib
+    except (ImportError, ValueError, OSError) as trouble:
+        words = f"matplotlib cannot be loaded: {reason(trouble):.120}"
+        raise BadInput(
+            f"{words}; see the variable MPLBACKEND, and the matplotlibrc in this folder or at home"
+        ) from None
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(changes or {})
+        yield
 
 
 TONE = "#0a0b"  # how the colours of an `inline` figure begin; the two digits after it are the tone
@@ -47,15 +85,9 @@ def inline(name: str, paint: Callable, size=(4.4, 3.0)) -> str:
 
     Text stays text. Ids begin with `name`, so that figures share a page; nothing depends on the time.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     picture = io.StringIO()
-    with matplotlib.rc_context(INLINE):
-        figure = Figure(size, layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        paint(axes)
+    with own_style(INLINE):
+        figure = painted(paint, size)
         for artist in figure.findobj(lambda artist: hasattr(artist, "patch")):  # every background
             artist.patch.set_visible(False)
         figure.savefig(picture, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))

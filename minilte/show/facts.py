@@ -32,7 +32,7 @@ def percent(fraction: float) -> str:
 
 
 def in_brief(run: Run) -> Html:
-    """The few numbers that matter most, each beside what it is compared with."""
+    """The few numbers that matter most, each beside a number to compare it with."""
     items = [
         element("div", element("dt", name), element("dd", value, class_="value"), element("dd", beside))
         for name, value, beside in brief(run)
@@ -44,9 +44,16 @@ def brief(run: Run) -> Iterator[tuple[str, str, str]]:
     """(name, value, comparison) of the results, and of the costs of a finished run."""
     last = run.last
     at = f"at step {last.step:,}, {last.samples:,} samples"
-    if last.test_accuracy is not None:
-        yield "Held-out accuracy", percent(last.test_accuracy), at
-    yield "Held-out loss", f"{last.test_loss:.4f}", f"{last.train_loss:.4f} in training"
+    if last.held_accuracy is not None:
+        yield "Held-out accuracy", percent(last.held_accuracy), at
+    yield "Held-out loss", f"{last.held_loss:.4f}", f"{last.train_loss:.4f} in training"
+    if None not in (last.valid_loss, last.test_loss):  # held out is then what validates
+        score = f"{last.test_loss:.4f}" if last.test_accuracy is None else percent(last.test_accuracy)
+        yield (
+            "Test accuracy" if "%" in score else "Test loss",
+            score,
+            "looked at again after the run went on" if run.longer else "looked at once, at the end",
+        )
     if (summary := run.summary) is None:
         return
     sent, memory, processes = summary["bytes_sent"], summary["memory"], len(summary["bytes_sent"]["per_process"])
@@ -68,9 +75,6 @@ def outcomes(named: Sequence[Named]) -> Html:
     return table(["", *(entry.mark for entry in named)], rows, "What came of the runs", wide=True)
 
 
-# --------------------------------------------------------------------------------------------- costs
-
-
 def costs(run: Run) -> Iterator[Html]:
     """Bytes sent and bytes held, each beside full rank."""
     if run.summary is None:
@@ -88,44 +92,39 @@ def traffic(sent: dict) -> Iterator[Html]:
         return
     words = f"Bytes that a process sent, the mean of {processes}, without headers; full rank by formula, for as many steps."
     yield element("p", words)
-    rows = [
-        ("", "this run", sent["total"] / processes),
-        *(("item", kind.replace("_", " "), size / processes) for kind, size in sent["by_kind"].items()),
-        ("other", "full-rank data parallel, ring", sent["full_rank_ring"] / processes),
-        ("other", "full-rank data parallel, all to all", sent["full_rank_all_to_all"] / processes),
-    ]
-    yield bars(rows, "Bytes sent by a process")
+    others = {
+        "full-rank data parallel, ring": sent["full_rank_ring"],
+        "full-rank data parallel, all to all": sent["full_rank_all_to_all"],
+    }
+    yield bars("Bytes sent by a process", sent["total"], sent["by_kind"], others, processes)
 
 
 def memory(held: dict) -> Iterator[Html]:
     """Bytes that a worker holds between steps, by kind, beside full rank."""
     yield element("p", "Bytes that a worker with one head holds between steps, by the shapes of its arrays.")
-    rows = [
-        ("", "this run", held["total"]),
-        *(("item", kind.replace("_", " "), held[kind]) for kind in KINDS if held[kind]),
-        ("other", "full rank", held["full_rank_total"]),
-    ]
-    yield bars(rows, "Bytes held by a worker")
+    items = {kind: held[kind] for kind in KINDS if held[kind]}
+    yield bars("Bytes held by a worker", held["total"], items, {"full rank": held["full_rank_total"]})
 
 
-def bars(rows: Sequence[tuple[str, str, float]], label: str) -> Html:
-    """A table of (kind, name, bytes) with a bar for each: the total, its items, and others to compare it with."""
-    most = max(size for _, _, size in rows) or 1
-
-    def bar(kind, size):
-        return element("span", class_=f"bar {kind}".strip(), style=f"width:{100 * size / most:.2f}%")
-
-    drawn = [[element("span", name, class_=kind or None), human(size), bar(kind, size)] for kind, name, size in rows]
+def bars(label: str, total: int, items: dict[str, int], others: dict[str, int], processes: int = 1) -> Html:
+    """A table of bytes with bars: the total of a process, its items by kind, and others to compare it with."""
+    rows = [("", "this run", total), *(("item", kind.replace("_", " "), size) for kind, size in items.items())]
+    rows += [("other", name, size) for name, size in others.items()]
+    most = max(size for *_, size in rows) or 1
+    drawn = []
+    for kind, name, size in rows:
+        bar = element("span", class_=f"bar {kind}".strip(), style=f"width:{100 * size / most:.2f}%")
+        drawn.append([element("span", name, class_=kind or None), human(size / processes), bar])
     return element("div", table(["", "", ""], drawn, label), class_="costs")
-
-
-# --------------------------------------------------------------------------------------------- notes
 
 
 def notes(run: Run) -> Iterator[Html]:
     """The notes of the run's start, events of its heads, and what this report could not read."""
     first = run.built.notes if run.built else ()
-    items = [*first, *standstill(run), *trust(run.records), *changed_heads(run), *run.troubles]
+    losses = [(record.step, record.train_loss) for record in run.records if record.train_loss is not None]
+    best = stalled(losses, run.config.steps)
+    still = [] if best is None else [f"the training loss has not been below that of step {best:,} since"]
+    items = [*first, *still, *trust(run.records), *changed_heads(run), *run.troubles]
     yield listing(items) if items else element("p", "None.")
 
 
@@ -134,31 +133,20 @@ def changed_heads(run: Run) -> Iterator[str]:
     if run.resized:
         facts = run.built.method.facts if run.built else Facts()
         laws = " and ".join(law for law, holds in (("L1", facts.one_lora), ("L2", facts.bound)) if holds)
-        yield "the number of heads changed on the way" + (
-            f", which ended {laws} for the run as a whole" if laws else ""
-        )
-
-
-def standstill(run: Run) -> Iterator[str]:
-    """Where the training loss no longer improved."""
-    losses = [(record.step, record.train_loss) for record in run.records if record.train_loss is not None]
-    if (best := stalled(losses, run.config.steps)) is not None:
-        yield f"the training loss has not been below that of step {best:,} since"
+        ended = f", which ended {laws} for the run as a whole" if laws else ""
+        yield f"the number of heads changed on the way{ended}"
 
 
 def trust(records: Sequence[Record]) -> Iterator[str]:
     """The heads that did not count in full at a merge, and those whose loss was not finite."""
     events: dict[tuple[str, str], list[int]] = {}
     for record in records:
-        for head, counted in (record.trust or {}).items():
-            events.setdefault((head, "left out" if counted == 0 else "clipped"), []).append(record.step)
-        for head, loss in enumerate(record.losses):
-            if loss is None:
-                events.setdefault((str(head), "with a loss that is not finite"), []).append(record.step)
-    for (head, what), merges in events.items():
-        when = (
-            f"the merge of step {merges[0]:,}"
-            if len(merges) == 1
-            else f"{len(merges):,} merges, of steps {merges[0]:,} to {merges[-1]:,}"
-        )
-        yield f"head {head}: {what} at {when}"
+        found = [(head, "left out" if count == 0 else "clipped") for head, count in (record.trust or {}).items()]
+        found += [(str(n), "with a loss that is not finite") for n, loss in enumerate(record.losses) if loss is None]
+        for event in found:
+            events.setdefault(event, []).append(record.step)
+    for (head, event), merges in events.items():
+        when = f"{len(merges):,} merges, of steps {merges[0]:,} to {merges[-1]:,}"
+        if len(merges) == 1:
+            when = f"the merge of step {merges[0]:,}"
+        yield f"head {head}: {event} at {when}"

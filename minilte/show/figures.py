@@ -6,10 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilte.core.types import Array
-from minilte.measure.measures import powers_of_two
 from minilte.run.observe import Record
 from minilte.show import drawing
-from minilte.show.pictures import curve, evaluations, head_losses, measured
+from minilte.show.pictures import by_index, curve, head_losses, measure_curve, measured
 
 INK, FAINT, COLOURS = 0, 7, 6  # tones: text and axes; background; 1 to 6 are those of lines
 DASHES = ("-", "--", "-.", ":")
@@ -94,9 +93,6 @@ def scale(axes, log: bool, values: Sequence[float]) -> None:
     axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in digits else "")
 
 
-# --------------------------------------------------------------------------------------------- a single run
-
-
 def losses(name: str, records: Sequence[Record], batch: int) -> str:
     """Loss of every head over its last round, and of the main weights in training and held out."""
     rounds = thinned([record for record in records if record.losses])
@@ -107,75 +103,40 @@ def losses(name: str, records: Sequence[Record], batch: int) -> str:
     else:
         heads = [Line(samples, of, None if n else "heads, each", FAINT, width=0.8) for n, of in enumerate(each)]
     main = [
-        Line(*curve(evaluations(records), "train_loss"), "main, training", 1, "--"),
-        Line(*curve(evaluations(records), "test_loss"), "main, held out", 2),
+        Line(*curve(records, "train_loss"), "main, training", 1, "--"),
+        Line(*curve(records, "held_loss"), "main, held out", 2),
     ]
     return chart(name, [*heads, *main], Axes("samples", "loss", True, batch), band)
 
 
 def accuracy(name: str, records: Sequence[Record], batch: int) -> str:
     """Held-out accuracy of the main weights."""
-    known = [record for record in records if record.test_accuracy is not None]
-    line = Line(*curve(known, "test_accuracy", 100), tone=2)
+    line = Line(*curve(records, "held_accuracy", 100), tone=2)
     return chart(name, [line], Axes("samples", "held-out accuracy (%)", batch=batch))
 
 
-def noise(name: str, points: Sequence[tuple[int, float | dict]]) -> str:
-    """The gradient noise scale, (samples, value) each; a gap where it is undefined."""
-    values = [None if isinstance(value, dict) else value for _, value in points]
-    return chart(
-        name, [Line([samples for samples, _ in points], values)], Axes("samples", "noise scale (samples)", True)
-    )
-
-
 def growth(name: str, spectra: Sequence[tuple[str, Array]], bound: int | None) -> str:
-    """Singular values of a layer's change, the earlier the fainter; dotted where law L2 says that they must end."""
+    """Singular values of a layer's change, the earlier the fainter; dotted where they must end by law L2."""
     lines = [
-        Line(np.arange(1, len(sigma) + 1), sigma, label, 1, alpha=PALE + (1 - PALE) * (i + 1) / len(spectra))
-        for i, (label, sigma) in enumerate(spectra)
+        Line(*by_index(sigma), label, alpha=PALE + (1 - PALE) * i / len(spectra))
+        for i, (label, sigma) in enumerate(spectra, 1)
     ]
-    limit = [] if bound is None else [(bound + 0.5, INK)]
-    return chart(name, lines, Axes("index", "singular value of Wₜ − W₀", True, limits=limit))
+    limits = [] if bound is None else [(bound + 0.5, INK)]
+    return chart(name, lines, Axes("index", "singular value of Wₜ − W₀", True, limits=limits))
 
 
 def over_time(name: str, records: Sequence[Record], measure: str, label: str, layers: Sequence[str]) -> str:
     """A measure of every layer at every evaluation that has it; a gap where it is undefined."""
-    records, lines = measured(records), []
-    for number, layer in enumerate(layers):
-        values = [record.measures["layers"].get(layer, {}).get(measure) for record in records]
-        known = [None if isinstance(value, dict) else value for value in values]
-        lines.append(Line([record.samples for record in records], known, layer, *of_run(number)))
+    lines = [Line(*measure_curve(records, measure, layer), layer, *of_run(k)) for k, layer in enumerate(layers)]
     return chart(name, lines, Axes("samples", label))
 
 
 def spectrum_over_time(name: str, records: Sequence[Record], layer: str) -> str:
     """Singular values 1, 2, 4, … of a layer's change at every evaluation, each from where it exceeds rounding on."""
-    records = measured(records)
-    values = [record.measures["layers"].get(layer, {}) for record in records]
-    most = max((int(key[6:]) for value in values for key in value if key.startswith("sigma_")), default=0)
+    found = [key for record in measured(records) for key in record.measures["layers"].get(layer, {})]
+    keys = dict.fromkeys(key for key in found if key.startswith("sigma_"))
     lines = [
-        Line(
-            [record.samples for record in records], [value.get(f"sigma_{i}") for value in values], f"{i}", *of_run(k)
-        )
-        for k, i in enumerate(powers_of_two(most))
+        Line(*measure_curve(records, key, layer), key.removeprefix("sigma_"), *of_run(k))
+        for k, key in enumerate(keys)
     ]
     return chart(name, lines, Axes("samples", "singular values of Wₜ − W₀", True))
-
-
-# --------------------------------------------------------------------------------------------- several runs
-
-
-def together(name: str, runs: Sequence[tuple[str, Sequence[Record], int]], field: str, axes_: Axes, factor=1) -> str:
-    """A field of the evaluations of every run, (letter, records, number) each, over samples or over steps."""
-    lines = []
-    for letter, records, number in runs:
-        known = [record for record in evaluations(records) if getattr(record, field) is not None]
-        x, y = curve(known, field, factor)
-        lines.append(Line([record.step for record in known] if axes_.x == "steps" else x, y, letter, *of_run(number)))
-    return chart(name, lines, axes_)
-
-
-def ends(name: str, spectra: Sequence[tuple[str, Array, int]]) -> str:
-    """The last singular values of a layer's change in several runs: (letter, values, number) each."""
-    lines = [Line(np.arange(1, len(sigma) + 1), sigma, letter, *of_run(number)) for letter, sigma, number in spectra]
-    return chart(name, lines, Axes("index", "singular value of W − W₀", True))

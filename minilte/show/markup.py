@@ -58,3 +58,8 @@ def figure(svg: str, label: str, *caption) -> Html:
 def listing(items: Iterable) -> Html:
     """A list of items."""
     return element("ul", [element("li", item) for item in items])
+
+
+def grid(figures: Sequence[Html]) -> Html:
+    """Figures beside each other, as many as fit."""
+    return element("div", figures, class_="figures")

@@ -4,16 +4,16 @@ The page holds its own style and its figures as SVG, runs no script and asks for
 folder is escaped, and the page forbids itself to load anything. The same folders give the same bytes.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import minilte
 from minilte.core.errors import BadInput
 from minilte.disk import folder
-from minilte.disk.files import encoded, reason, shown
+from minilte.disk.files import shown
+from minilte.disk.outputs import refuse_place
 from minilte.run.machine import one_blas_thread
-from minilte.show import curves, facts, settings
+from minilte.show import change, curves, facts, settings
 from minilte.show.markup import Html, element
 from minilte.show.past import Named, Run, read_run
 
@@ -31,23 +31,9 @@ HEAD = f"""<!doctype html>
 
 def write(paths: Sequence[Path], out: Path) -> None:
     """Write the page on these run folders to `out`. Raises BadInput, DiskTrouble."""
-    refuse_place(out)
+    refuse_place(out, "report", SIGN.encode())
     with one_blas_thread():
         folder.write(out, page(read_all(paths)).encode())
-
-
-def refuse_place(out: Path) -> None:
-    """Raises BadInput for a place that cannot be written, or holds something other than a report."""
-    try:
-        encoded(out)
-        if not out.parent.is_dir():
-            raise BadInput(f"out {shown(out)}: no folder {shown(out.parent)}; make it first, or name another")
-        if out.is_dir() or out.exists() and SIGN.encode() not in out.read_bytes()[: 2 * len(HEAD)]:
-            raise BadInput(f"out {shown(out)}: it exists already and is no report; name another")
-    except OSError as trouble:
-        raise BadInput(f"out {shown(out)}: {reason(trouble)}; name another") from None
-    if not os.access(out.parent, os.W_OK):
-        raise BadInput(f"out {shown(out)}: {shown(out.parent)} cannot be written; name another")
 
 
 def read_all(paths: Sequence[Path]) -> list[Run]:
@@ -67,70 +53,52 @@ def page(runs: Sequence[Run]) -> str:
     """The whole page."""
     named = [Named(run, chr(ord("A") + number), number) for number, run in enumerate(runs)]
     title = named[0].name if len(named) == 1 else f"{len(named)} runs side by side"
-    body = about_run(named[0]) if len(named) == 1 else about_several(named, title)
+    body = about_run(named[0], level=2) if len(named) == 1 else about_several(named)
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     head = [Html(HEAD), element("title", f"{title} · minilte"), element("style", Html(style))]
-    main = element("main", Html("\n"), *([piece, Html("\n")] for piece in (*body, footer())))
+    pieces = [element("h1", title), *body, footer()]
+    main = element("main", Html("\n"), *([piece, Html("\n")] for piece in pieces))
     whole = [*head, Html("</head>\n<body>"), main, Html("</body>\n</html>\n")]
     return "\n".join(piece.text for piece in whole)
 
 
-def about_run(entry: Named) -> Iterator[Html]:
-    """The body of a page on a single run."""
-    yield element("h1", entry.name)
-    yield from opening(entry)
-    yield from sections(entry, level=2)
-
-
-def about_several(named: Sequence[Named], title: str) -> Iterator[Html]:
-    """The body of a page on several runs: what differs, what came of it, and then each run on its own."""
-    yield element("h1", title)
-    yield contents(named)
+def about_several(named: Sequence[Named]) -> Iterator[Html]:
+    """The body of a page on several runs: what differs, what came of it, and then the runs in turn."""
+    links = [element("li", entry.mark, element("a", shown(entry.run.path), href=f"#{entry.key}")) for entry in named]
+    yield element("nav", element("ul", links), aria_label="Runs on this page")
     yield element("h2", "What differs")
     yield from settings.differences(named)
     yield element("h2", "What came of it")
     yield facts.outcomes(named)
     yield element("h2", "Learning")
     yield curves.learning_together(named)
-    yield from curves.change_together(named)
+    yield from change.change_together(named)
     for entry in named:
         yield element("h2", entry.mark, entry.name, id=entry.key, class_="run")
-        yield from opening(entry)
-        yield from sections(entry, level=3)
+        yield from about_run(entry, level=3)
 
 
-def contents(named: Sequence[Named]) -> Html:
-    """Links to the runs of the page, by the paths they were given as."""
-    links = [element("li", entry.mark, element("a", shown(entry.run.path), href=f"#{entry.key}")) for entry in named]
-    return element("nav", element("ul", links), aria_label="Runs on this page")
-
-
-def opening(entry: Named) -> Iterator[Html]:
-    """The folder of a run, how far it came, the run in a sentence, and in a few numbers."""
+def about_run(entry: Named, level: int) -> Iterator[Html]:
+    """A run: its folder, how far it came, a sentence, a few numbers, and all that is known under headings of a level."""
     run = entry.run
     yield element("p", shown(run.path), class_="path")
     if run.summary is None:
         yield element("p", f"Unfinished: {facts.steps(run)} steps", class_="state")
     yield element("p", facts.sentence(run), class_="lead")
     yield facts.in_brief(run)
-
-
-def sections(entry: Named, level: int) -> Iterator[Html]:
-    """All that is known of a run, under headings of a level."""
-    run = entry.run
     chapters = {
         "Learning": curves.learning(entry),
-        "The change of the weights": curves.change(entry),
-        "The heads": curves.heads(entry),
+        "The change of the weights": change.change(entry),
+        "The heads": change.heads(entry),
         "What it cost": facts.costs(run),
         "Notes": facts.notes(run),
         "Settings": settings.settings(run.config),
         "To make it again": settings.again(run),
     }
     for title, chapter in chapters.items():
-        if chapter := list(chapter):
+        if pieces := list(chapter):
             yield element(f"h{level}", title)
-            yield from chapter
+            yield from pieces
 
 
 def footer() -> Html:

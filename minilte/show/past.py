@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from minilte.core.errors import BadInput
 from minilte.core.types import Adapters, Weights
-from minilte.data.dataset import Dataset, blank
+from minilte.data.dataset import blank
 from minilte.disk import folder
 from minilte.job import checkpoint, elastic, resume
-from minilte.measure.measures import RANKS, alignment, change_spectrum, known
+from minilte.measure.measures import ALIGNMENT, alignment, change_spectrum, known, ranks
 from minilte.methods.adapters import adapted_names
 from minilte.run.build import Built, build, taken_for
 from minilte.run.observe import Record, dense_weights
@@ -25,7 +25,7 @@ from minilte.show.figures import of_run
 from minilte.show.markup import Html, element
 from minilte.show.reading import read_curves, read_final, read_summary
 
-ROOM = 2**28  # numbers of a stand-in batch, which only gives a run its shapes
+ROOM = 2**28  # numbers of a batch of zeros, which only gives a run its shapes
 PAIRED = 16  # heads whose N (N-1) pairs are compared here, where the run did not measure them
 
 
@@ -53,7 +53,7 @@ class Run(NamedTuple):
     @property
     def last(self) -> Record:
         """The newest record with an evaluation."""
-        return next(record for record in reversed(self.records) if record.test_loss is not None)
+        return next(record for record in reversed(self.records) if record.held_loss is not None)
 
 
 class Named(NamedTuple):
@@ -86,6 +86,7 @@ def read_run(path: Path) -> Run:
     records = read_curves(path / "metrics.jsonl")
     env = folder.read_json(path / "env.json") if (path / "env.json").exists() else {}
     summary = read_summary(path / "summary.json") if (path / "summary.json").exists() else None
+    resized = len({len(record.losses) for record in records if record.losses}) > 1
     # only the program that made a network knows its layers
     ended = summary is not None and config.network.name != OWN
     final = read_final(path) if ended else None
@@ -93,35 +94,29 @@ def read_run(path: Path) -> Run:
         built = without_data(config, summary) if ended else open_session(config).built
     except BadInput as trouble:
         lost = [f"W₀ cannot be drawn again here, so nothing is known of W − W₀: {trouble}"]
-        return Run(path, config, records, env, summary, None, [], has_resized(records), False, lost)
+        return Run(path, config, records, env, summary, None, [], resized, False, lost)
     states, facts, troubles = saved(path, config, built)
     if summary:
         states[summary["steps"]] = (final, states.get(summary["steps"], (None, None))[1])
     measured = {record.step: record.measures["layers"] for record in records if record.measures}
-    moments = [moment(config, built, step, *states[step], measured.get(step)) for step in sorted(states) if step]
-    resized = "resized" in facts or has_resized(records)
+    moments = [moment(config, built, step, *states[step], measured.get(step, {})) for step in sorted(states) if step]
+    resized = resized or "resized" in facts
     return Run(path, config, records, env, summary, built, moments, resized, "longer" in facts, troubles)
 
 
-def has_resized(records: Sequence[Record]) -> bool:
-    """Do the rounds of a run have different numbers of heads?"""
-    return len({len(record.losses) for record in records if record.losses}) > 1
-
-
 def without_data(config: Config, summary: dict) -> Built:
-    """A finished run built without its data, which may be elsewhere: W_0 and shapes do not depend on them."""
-    held = config.holding(data=stand_in(config, summary))
-    built = open_session(held).built
-    untrue = taken_for(held, built.data)  # the sizes of the stand-in
-    return built._replace(notes=tuple(note for note in built.notes if note not in untrue))
+    """A finished run built on zeros in the widths of its data, which may be elsewhere: W_0 and shapes are its own.
 
-
-def stand_in(config: Config, summary: dict) -> Dataset:
-    """A data set of zeros in the widths of the run's own. Raises BadInput where these are too large."""
+    Raises BadInput where the widths are too large.
+    """
     inputs, outputs, classes = (summary[name] for name in ("inputs", "outputs", "classes"))
     if config.batch * (inputs + outputs) > ROOM:
         raise BadInput(f"batch: {config.batch} samples of {inputs} numbers are more than a report makes room for")
-    return blank(inputs, outputs, classes, config.batch, config.dtype, config.flat()["data"])
+    zeros = blank(inputs, outputs, classes, config.batch, config.dtype, config.flat()["data"])
+    held = config.holding(data=zeros)
+    built = open_session(held).built
+    untrue = taken_for(held, built.data)  # the sizes of the zeros
+    return built._replace(notes=tuple(note for note in built.notes if note not in untrue))
 
 
 def saved(path: Path, config: Config, built: Built) -> tuple[dict[int, tuple], set[str], list[str]]:
@@ -141,25 +136,14 @@ def saved(path: Path, config: Config, built: Built) -> tuple[dict[int, tuple], s
 
 
 def moment(
-    config: Config,
-    built: Built,
-    step: int,
-    weights: Weights,
-    factors: Sequence[Adapters] | None,
-    measured: dict | None,
+    config: Config, built: Built, step: int, weights: Weights, factors: Sequence[Adapters] | None, measured: dict
 ) -> Moment:
     """What is known of W - W_0 at a step; of the heads what the run measured, or what their factors give."""
     start, layers = built.task.weights, {}
+    many = factors is not None and len(factors) > PAIRED
+    unmeasured = dict.fromkeys(ALIGNMENT, {"undefined": "not measured: run with --measure"})
     for name in adapted_names(start, config.adapt if "adapters" in config.parts else ()):
         sigma = known(change_spectrum, name, start[name].W, weights[name].W, step)
-        ranks = {measure: sigma if isinstance(sigma, dict) else f(sigma) for measure, f in RANKS.items()}
-        heads = measured[name] if measured and name in measured else alike(name, factors)
-        layers[name] = {"sigma": sigma} | ranks | heads
+        heads = measured.get(name) or (unmeasured if many else alignment(name, factors))
+        layers[name] = {"sigma": sigma} | ranks(sigma) | heads
     return Moment(step, layers)
-
-
-def alike(name: str, factors: Sequence[Adapters] | None) -> dict:
-    """Cosine and Grassmann distance of a layer's adapters. Up to `PAIRED` heads are compared, for time's sake."""
-    if factors is not None and len(factors) > PAIRED:
-        return dict.fromkeys(("cosine", "grassmann"), {"undefined": "not measured: run with --measure"})
-    return alignment(None if factors is None else [head[name] for head in factors])

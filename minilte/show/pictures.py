@@ -46,11 +46,10 @@ def loss(place: Path, records: Sequence[Record], versus: Sequence[Record] = ()) 
         samples = [record.samples for record in rounds]
         for n, losses in enumerate(head_losses(rounds)):
             axes.plot(samples, losses, color="0.75", lw=0.8, label="heads, local" if n == 0 else None)
-        axes.plot(*curve(evaluations(records), "train_loss"), color="C0", label="main, training")
-        axes.plot(*curve(evaluations(records), "test_loss"), color="C1", label="main, held out")
-        if versus:
-            axes.plot(*curve(evaluations(versus), "train_loss"), color="C0", ls="--", label="full rank, training")
-            axes.plot(*curve(evaluations(versus), "test_loss"), color="C1", ls="--", label="full rank, held out")
+        for of, name, dash in ((records, "main", "-"), (versus, "full rank", "--")):
+            if of:
+                axes.plot(*curve(of, "train_loss"), color="C0", ls=dash, label=f"{name}, training")
+                axes.plot(*curve(of, "held_loss"), color="C1", ls=dash, label=f"{name}, held out")
         axes.set(xlabel="samples", ylabel="loss", yscale="log")
         axes.legend(frameon=False)
 
@@ -61,9 +60,9 @@ def accuracy(place: Path, records: Sequence[Record], versus: Sequence[Record] = 
     """Held-out accuracy over samples."""
 
     def paint(axes):
-        axes.plot(*curve(evaluations(records), "test_accuracy", 100), color="C1", label="this run")
+        axes.plot(*curve(records, "held_accuracy", 100), color="C1", label="this run")
         if versus:
-            axes.plot(*curve(evaluations(versus), "test_accuracy", 100), color="C1", ls="--", label="full rank")
+            axes.plot(*curve(versus, "held_accuracy", 100), color="C1", ls="--", label="full rank")
             axes.legend(frameon=False)
         axes.set(xlabel="samples", ylabel="held-out accuracy (%)")
 
@@ -71,8 +70,7 @@ def accuracy(place: Path, records: Sequence[Record], versus: Sequence[Record] = 
 
 
 def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> None:
-    """Singular values of W_t - W_0, layer by layer; a dotted line where law L2 says that they must end."""
-
+    """Singular values of W_t - W_0, layer by layer; a dotted line where they must end by law L2."""
     sigmas = {
         name: np.linalg.svd(change.astype(np.float64), compute_uv=False)
         for name, change in moved.items()
@@ -82,7 +80,7 @@ def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> No
     def paint(axes):
         for i, (name, sigma) in enumerate(sigmas.items()):
             m, n = moved[name].shape
-            axes.plot(np.arange(1, len(sigma) + 1), sigma, color=f"C{i}", label=f"{name}, {m} x {n}")
+            axes.plot(*by_index(sigma), color=f"C{i}", label=f"{name}, {m} x {n}")
             if bounds.get(name, math.inf) <= len(sigma):
                 axes.axvline(bounds[name] + 0.5, color=f"C{i}", ls=":")
         axes.set(xlabel="index", ylabel="singular value of $W_t - W_0$")
@@ -96,8 +94,7 @@ def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> No
 
 def measures(place: Path, records: Sequence[Record]) -> None:
     """Effective rank of W_t - W_0 and alignment of the heads, layer by layer, over samples; gaps where undefined."""
-    records = measured(records)
-    names = records[-1].measures["layers"] if records else {}
+    names = next((record.measures["layers"] for record in reversed(measured(records))), {})
     labels = {
         "effective_rank": "effective rank of $W_t - W_0$",
         "cosine": "cosine between heads",
@@ -107,12 +104,7 @@ def measures(place: Path, records: Sequence[Record]) -> None:
     def paint(axes):
         for panel, (measure, label) in zip(axes, labels.items()):
             for name in names:
-                values = [record.measures["layers"][name][measure] for record in records]
-                panel.plot(
-                    [record.samples for record in records],
-                    [math.nan if isinstance(value, dict) else value for value in values],
-                    label=name,
-                )
+                panel.plot(*measure_curve(records, measure, name), label=name)
             panel.set(xlabel="samples", ylabel=label)
         if names:
             axes[0].legend(frameon=False)
@@ -122,7 +114,7 @@ def measures(place: Path, records: Sequence[Record]) -> None:
 
 def evaluations(records: Sequence[Record]) -> list[Record]:
     """The records that hold an evaluation."""
-    return [record for record in records if record.test_loss is not None]
+    return [record for record in records if record.held_loss is not None]
 
 
 def measured(records: Sequence[Record]) -> list[Record]:
@@ -136,6 +128,21 @@ def head_losses(rounds: Sequence[Record]) -> Array:
     return np.array([[*record.losses, *[None] * (N - len(record.losses))] for record in rounds], float).T
 
 
-def curve(records: Sequence[Record], field: str, factor: float = 1) -> tuple[list, list]:
-    """Samples and the values of a field, for plotting."""
-    return [record.samples for record in records], [factor * getattr(record, field) for record in records]
+def curve(records: Sequence[Record], field: str, factor: float = 1, over: str = "samples") -> tuple[list, list]:
+    """Samples, or steps, and the values of a field where it is known, for plotting."""
+    known = [record for record in records if getattr(record, field) is not None]
+    return [getattr(record, over) for record in known], [factor * getattr(record, field) for record in known]
+
+
+def measure_curve(records: Sequence[Record], measure: str, layer: str | None = None) -> tuple[list, list]:
+    """Samples and a measure, of a layer or of the run, for plotting; NaN, so a gap, where it is undefined."""
+    records = measured(records)
+    found = [record.measures["layers"].get(layer, {}) if layer else record.measures for record in records]
+    values = [of.get(measure) for of in found]
+    known = [value if isinstance(value, (int, float)) else math.nan for value in values]
+    return [record.samples for record in records], known
+
+
+def by_index(sigma: Array) -> tuple[Array, Array]:
+    """Indices from 1 and the singular values, for plotting."""
+    return np.arange(1, len(sigma) + 1), sigma

@@ -8,10 +8,9 @@ from minilte.core.types import Weights
 from minilte.cost.account import KINDS
 from minilte.disk import folder
 from minilte.disk.files import brief, shown
-from minilte.disk.weights import sha256
 from minilte.job import result
 from minilte.job.records import read_records
-from minilte.measure.measures import RANKS
+from minilte.measure.measures import ALIGNMENT, RANKS
 from minilte.run.observe import Record
 from minilte.settings.knob import MOST
 
@@ -57,10 +56,11 @@ def measures(value) -> bool:
     """Is it a result of `measure.measures`?"""
     if not (isinstance(value, dict) and table(table(measure))(value.get("layers"))):
         return False
-    return all(of.keys() >= MEASURES for of in value["layers"].values()) and measure(value.get("noise_scale"))
+    return all(of.keys() >= {*RANKS, *ALIGNMENT} for of in value["layers"].values()) and measure(
+        value.get("noise_scale")
+    )
 
 
-MEASURES = {*RANKS, "cosine", "grassmann"}
 RECORD = {  # what a report uses of a record, beyond the checks of every reader
     "step": step,
     "samples": count,
@@ -68,6 +68,8 @@ RECORD = {  # what a report uses of a record, beyond the checks of every reader
     "train_loss": optional(positive),
     "test_loss": optional(positive),
     "test_accuracy": optional(positive),
+    "valid_loss": optional(positive),
+    "valid_accuracy": optional(positive),
     "trust": optional(table(positive)),
     "measures": optional(measures),
 }
@@ -108,15 +110,16 @@ def read_curves(log: Path) -> list[Record]:
             raise BadInput(
                 f"{shown(log)} line {line}: {odd} is {brief(getattr(record, odd))}, which minilte never writes"
             )
-    if not any(record.test_loss is not None for record in records):
+    if not any(record.held_loss is not None for record in records):
         raise BadInput(f"{shown(log)}: no evaluation yet, so there is nothing to report; go on with --resume")
     return records
 
 
 def one_sided(record: Record) -> str | None:
     """The name of the loss that an evaluation lacks; None where it has both or neither."""
-    lacks = [name for name in ("train_loss", "test_loss") if getattr(record, name) is None]
-    return lacks[0] if len(lacks) == 1 else None
+    lacks = {"train_loss": record.train_loss, "test_loss": record.held_loss}
+    missing = [name for name, loss in lacks.items() if loss is None]
+    return missing[0] if len(missing) == 1 else None
 
 
 def read_summary(file: Path) -> dict:
@@ -129,10 +132,4 @@ def read_summary(file: Path) -> dict:
 
 def read_final(path: Path) -> Weights:
     """The final weights, if they are those of the summary. Raises BadInput."""
-    weights, expected = result.load(path).weights, folder.read_json(path / "summary.json")["weights_sha256"]
-    if (found := sha256(weights)) != expected:
-        raise BadInput(
-            f"{shown(path / 'final.safetensors')}: its weights have SHA-256 {found[:12]}…, but summary.json says"
-            f" {brief(expected[:12])}…; restore the file that was changed"
-        )
-    return weights
+    return result.load(path).weights

@@ -5,23 +5,26 @@ from pathlib import Path
 
 from minilte.show.drawing import draw
 
+CURVES = (  # key of a point, line, colour, label
+    ("seconds", "o-", "C0", "a step"),
+    ("fit", ":", "C0", "the fit"),
+    ("floor", "-", "0.5", "its products alone"),
+)
+
 
 def picture(place: Path, grown: dict) -> None:
-    """Draw scale.svg and scale.png of what `bench.scale.report` says. Raises DiskTrouble.
+    """Draw scale.svg and scale.png of a `bench.scale.report`. Raises DiskTrouble.
 
     A panel for each axis: a step measured, the fit, and its matrix products alone.
     """
-    axes_of = list(dict.fromkeys(point["axis"] for point in grown["points"]))
 
     def paint(panels):
         *first, last = panels.flat
-        for axes, axis in zip(first, axes_of):
+        for axes, axis in zip(first, dict.fromkeys(point["axis"] for point in grown["points"])):
             here = [point for point in grown["points"] if point["axis"] == axis]
             at = [point["at"] for point in here]
-            curve = lambda key, here=here: [1e3 * point[key] for point in here]  # noqa: E731
-            axes.plot(at, curve("seconds"), "o-", color="C0", label="a step")
-            axes.plot(at, curve("fit"), ":", color="C0", label="the fit")
-            axes.plot(at, curve("floor"), color="0.5", label="its products alone")
+            for key, form, color, label in CURVES:
+                axes.plot(at, [1e3 * point[key] for point in here], form, color=color, label=label)
             ticked(axes, {"every": "T"}.get(axis, axis), at)
         at = [on["count"] for on in grown["processes"]]
         last.plot(at, [1e3 * on["seconds"] for on in grown["processes"]], "o-", color="C0")

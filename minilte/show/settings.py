@@ -3,7 +3,6 @@
 import inspect
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 from minilte.run.machine import SAME_BITS, plain
 from minilte.settings.config import Config
@@ -13,14 +12,6 @@ from minilte.settings.part import knobs
 from minilte.settings.places import PLACES
 from minilte.show.markup import Html, element, table
 from minilte.show.past import Named, Run
-
-
-class Setting(NamedTuple):
-    """A setting of a run, with what it means."""
-
-    name: str
-    value: Any
-    meaning: str
 
 
 def flag(name: str) -> Html:
@@ -40,29 +31,29 @@ def words_of(value) -> str:
 def settings(config: Config) -> Iterator[Html]:
     """The settings that differ from the defaults, and the rest to unfold, a table for each part."""
     own = config.own()
-    parts = {PLACES[place].title: settings_of(place, part, config.flat()) for place, part in config.parts.items()}
-    mine = [setting for part in parts.values() for setting in part if setting.name in own]
+    parts = {PLACES[place].title: rows_of(place, part, config.flat()) for place, part in config.parts.items()}
+    mine = [row for rows in parts.values() for name, row in rows.items() if name in own]
     if mine:
-        yield element("div", settings_table("setting", mine, "Settings that are not defaults"), class_="settings")
+        yield element("div", described("setting", mine, "Settings that are not defaults"), class_="settings")
     else:
         yield element("p", "All are the defaults.")
-    rest = {title: [setting for setting in part if setting.name not in own] for title, part in parts.items()}
+    rest = {title: [row for name, row in rows.items() if name not in own] for title, rows in parts.items()}
     count = sum(map(len, rest.values()))
     title = element("summary", f"{'The other' if mine else 'The'} {count} settings, at their defaults")
-    tables = [settings_table(part, of, f"At their defaults: {part}") for part, of in rest.items() if of]
+    tables = [described(part, rows, f"At their defaults: {part}") for part, rows in rest.items() if rows]
     yield element("details", title, element("div", tables, class_="settings"))
 
 
-def settings_of(place: str, part, flat: dict) -> list[Setting]:
-    """The settings of a part, after the choice of the part itself where there is a choice."""
+def rows_of(place: str, part, flat: dict) -> dict[str, list]:
+    """Name -> [flag, value, meaning] of a part's settings, after the choice of the part itself where there is a choice."""
     choice = PLACES[place].flag
-    first = [Setting(choice, flat[choice], inspect.getdoc(type(part)).splitlines()[0])] if choice else []
-    return first + [Setting(name, flat[name], knob.metadata["help"]) for name, knob in knobs(part).items()]
+    meanings = {choice: inspect.getdoc(type(part)).splitlines()[0]} if choice else {}
+    meanings |= {name: knob.metadata["help"] for name, knob in knobs(part).items()}
+    return {name: [flag(name), words_of(flat[name]), meaning] for name, meaning in meanings.items()}
 
 
-def settings_table(head: str, of: Sequence[Setting], label: str) -> Html:
-    """Name, value and meaning of settings."""
-    rows = [[flag(setting.name), words_of(setting.value), setting.meaning] for setting in of]
+def described(head: str, rows: Sequence[list], label: str) -> Html:
+    """A table of settings with their values and meanings."""
     return table([head, "value", "meaning"], rows, label, numbers=False)
 
 
@@ -74,18 +65,14 @@ def differences(named: Sequence[Named]) -> Iterator[Html]:
     marks, configs = ["", *(entry.mark for entry in named)], [entry.run.config for entry in named]
     flats, own = [config.flat() for config in configs], {name for config in configs for name in config.own()}
     usual = {name for flat in flats for name in flat if name not in own and not all(name in other for other in flats)}
-    rows = [row for row in unequal(flats, words_of, "—") if row[0] not in usual]
-    yield (
-        table(
-            marks, [[flag(name), *values] for name, values in rows], "Settings that differ", wide=True, numbers=False
-        )
-        if rows
-        else element("p", "No setting.")
-    )
-    rows = unequal([entry.run.env for entry in named], plain, "not known")
+    rows = [[flag(name), *values] for name, values in unequal(flats, words_of, "—") if name not in usual]
+    if rows:
+        yield table(marks, rows, "Settings that differ", wide=True, numbers=False)
+    else:
+        yield element("p", "No setting.")
+    rows = [[plain(key), *values] for key, values in unequal([entry.run.env for entry in named], plain, "not known")]
     if rows:
         yield element("p", "Where they ran:")
-        rows = [[plain(key), *values] for key, values in rows]
         yield table(marks, rows, "What differs between the machines", wide=True, numbers=False)
 
 
@@ -94,9 +81,6 @@ def unequal(runs: Sequence[dict], words, lacking: str) -> list[tuple[str, list[s
     keys = dict.fromkeys(key for run in runs for key in run)
     found = [(key, [words(run[key]) if key in run else lacking for run in runs]) for key in keys]
     return [(key, values) for key, values in found if len(set(values)) > 1]
-
-
-# --------------------------------------------------------------------------------------------- once more
 
 
 def again(run: Run) -> Iterator[Html]:
@@ -133,9 +117,8 @@ def machine(env: dict, stacked: bool) -> Iterator[Html]:
         return
     *most, last = (key.replace("_", " ") for key in SAME_BITS)
     processes = "matters, too: stacked heads share products" if stacked else "does not matter"
-    yield element(
-        "p", f"The same bits need the same {', '.join(most)} and {last}. The number of processes {processes}."
-    )
+    words = f"The same bits need the same {', '.join(most)} and {last}. The number of processes {processes}."
+    yield element("p", words)
     rows = [[plain(key).replace("_", " "), plain(value)] for key, value in env.items()]
     yield table(["", ""], rows, "The machine", numbers=False)
 
@@ -151,13 +134,10 @@ def command(config: Config, env: dict) -> str:
     if type(processes := env.get("processes")) is int and processes > 1:
         words = ["mpirun", "-n", str(processes), *words]
     for name, value in config.own().items():
-        words += words_for(flag_name(name), value)
+        name = flag_name(name)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        else:
+            words += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
     return shlex.join(words)
-
-
-def words_for(name: str, value) -> list[str]:
-    """A setting as words of a command line."""
-    if isinstance(value, bool):
-        return [f"--{name}" if value else f"--no-{name}"]
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]

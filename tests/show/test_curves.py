@@ -1,26 +1,13 @@
-"""Figures come with what they show in words; what cannot be drawn is said with the reason."""
+"""Curves are those of their own run's records, with what they show in words; what was not measured is said."""
+
+import math
 
 import pytest
-import tiny
+import seen
 
-from minilte.show import curves, drawing
+from minilte.run.observe import Record
+from minilte.show import curves
 from minilte.show.past import Named, read_run
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures without their lines, to be quick."""
-    monkeypatch.setattr(drawing, "inline", lambda name, paint: "<svg ></svg>")
-
-
-def finished(path, **changes) -> Named:
-    """A tiny run that has ended, as a page names it."""
-    tiny.go_on(tiny.begin(path, **changes))
-    return Named(read_run(path), "A", 0)
-
-
-def text_of(parts):
-    return "".join(part.text for part in parts)
 
 
 def test_what_was_not_measured_is_said_and_what_was_is_drawn(place, made):
@@ -43,65 +30,65 @@ def test_runs_with_other_batches_are_drawn_over_steps_too(place, made):
     assert "over steps" not in made(place / "plain", place / "measured")
 
 
-def test_a_run_of_no_steps_has_a_page(place, made):
-    assert "no step was taken" in made(place / "nothing")
+RECORDS = [
+    Record(0, 0, 0.0, [], 2.0, 2.5, 0.125),
+    Record(2, 16, 0.1, [1.5, 1.75]),
+    Record(4, 32, 0.2, [1.0, 1.25], 1.125, 1.625, 0.5),
+    Record(6, 48, 0.3, [0.5, 0.25]),
+]
+NOISE = [{"undefined": "no"}, 10.0, 40.0, {"undefined": "no"}]
 
 
-@pytest.mark.parametrize(
-    ("kind", "bound"),
-    [
-        ("lte", 4),
-        ("unequal-ranks", 4),
-        ("mhlora", 4),
-        ("lora", 2),
-        ("absorbed", 4),
-        ("allreduce", 4),
-        ("full", None),
-        ("reset-b", None),
-        ("in-place", None),
-        ("outer", None),
-    ],
-)
-def test_a_bound_is_shown_where_law_l2_holds(tmp_path, undrawn, kind, bound):
-    run = finished(tmp_path / "run", **tiny.KINDS[kind])
-    assert curves.bounds_of(run.run) == ({} if bound is None else {"layer1": bound})
-    text = text_of(curves.change(run))
-    assert ("L2 allows" in text) == ("(L2): the dotted line" in text) == (bound is not None)
-    assert f'<td class="number">{bound or "none"}</td>' in text
+@pytest.fixture
+def scored(place):
+    """A run with accuracies and a noise scale, as a page names it."""
+    records = [one._replace(measures={"layers": {}, "noise_scale": noise}) for one, noise in zip(RECORDS, NOISE)]
+    return Named(read_run(place / "plain")._replace(records=records), "B", 1)
 
 
-@pytest.mark.parametrize(
-    ("kind", "kept"),
-    [
-        ("lte", True),
-        ("server", True),
-        ("skip-bad-heads", True),
-        ("half-wire", True),
-        ("nf4", True),
-        ("reset-ab", False),
-        ("allreduce", False),
-        ("full", False),
-        ("lora", False),
-        ("mhlora", False),
-    ],
-)
-def test_heads_are_compared_where_the_method_keeps_what_it_merged(tmp_path, undrawn, kind, kept):
-    text = text_of(curves.heads(finished(tmp_path / "run", **tiny.KINDS[kind])))
-    assert ("Alignment of the heads at step 6" in text) == kept
-    assert kept or not text
+def test_the_curves_of_a_run_are_those_of_its_records_and_the_words_say_their_ends(scored):
+    with seen.pictures() as drawn:
+        page = seen.parsed(*curves.learning(scored))
+    said = seen.figures(page)
+    assert list(said) == list(drawn) == ["b-loss", "b-accuracy", "b-noise"]
+    loss = seen.lines(*drawn["b-loss"].axes)
+    assert seen.points(loss["main, training"]) == [(0, 2.0), (32, 1.125)]
+    assert seen.points(loss["main, held out"]) == [(0, 2.5), (32, 1.625)]
+    assert said["b-loss"] == (
+        "Held-out loss from 2.5 at 0 samples to 1.625 at 32; training loss from 2 to 1.125",
+        curves.LOSS,
+    )
+    (accuracy,) = seen.unnamed(*drawn["b-accuracy"].axes)
+    assert seen.points(accuracy) == [(0, 12.5), (32, 50)]
+    assert said["b-accuracy"] == ("Held-out accuracy from 12.50 % to 50.00 %", curves.ACCURACY)
+    (noise,) = seen.unnamed(*drawn["b-noise"].axes)
+    assert noise.x == [0, 16, 32, 48] and seen.points(noise) == [(16, 10), (32, 40)] and math.isnan(noise.y[-1])
+    assert said["b-noise"] == ("Gradient noise scale, from 10 to 40 samples", curves.NOISE)
+    assert seen.axes_of(drawn["b-noise"]) == ("samples", "noise scale (samples)", "log")
 
 
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "undefined"),
-        ({"undefined": "why"}, "undefined"),
-        (4, "4"),
-        (1e-9, "0"),
-        (-0.25, "−0.25"),
-        (1.23456, "1.23"),
-    ],
-    ids=str,
-)
-def test_a_measure_is_short(value, words):
-    assert curves.short(value) == words
+def test_curves_side_by_side_have_the_letter_and_the_records_of_their_own_run(place, scored):
+    plain = read_run(place / "plain")
+    named = [scored._replace(letter="A", number=0), Named(read_run(place / "reset"), "B", 1), Named(plain, "C", 2)]
+    with seen.pictures() as drawn:
+        said = seen.figures(seen.parsed(curves.learning_together(named)))
+    for field, (y, factor, spread) in {
+        "held_loss": ("held-out loss", 1, "log"),
+        "train_loss": ("training loss", 1, "log"),
+        "held_accuracy": ("held-out accuracy (%)", 100, "linear"),
+    }.items():
+        for x, over in (("samples", lambda one: one.samples), ("steps", lambda one: one.step)):
+            name = f"all-{field.replace('_', '-')}-{x}"
+            (axes,) = drawn[name].axes
+            assert (axes.get_xlabel(), axes.get_ylabel()) == (x, y)
+            assert axes.get_yscale() in (spread, "linear")  # of numbers that are near it is linear
+            lines, ends = seen.lines(axes), []
+            for entry in named:
+                known = [
+                    (over(one), getattr(one, field)) for one in entry.run.records if getattr(one, field) is not None
+                ]
+                assert seen.points(lines[entry.letter]) == [(at, factor * value) for at, value in known]
+                assert seen.tone(lines[entry.letter]) == 1 + entry.number
+                ends += [f"{entry.letter} {factor * known[-1][1]:.4g}"] if known else []
+            assert said[name] == (f"{y} over {x}; at the end {', '.join(ends)}", f"{y[0].upper()}{y[1:]} over {x}.")
+    assert len(drawn) == 6

@@ -1,5 +1,6 @@
 """Drawing: without a window, without global state, never half written, and in the colours of the page it stands in."""
 
+import os
 import subprocess
 import sys
 import xml.etree.ElementTree as xml
@@ -7,7 +8,7 @@ import xml.etree.ElementTree as xml
 import numpy as np
 import pytest
 
-from minilte.core.errors import DiskTrouble
+from minilte.core.errors import BadInput
 from minilte.show import drawing
 
 
@@ -29,10 +30,46 @@ def test_panels_are_an_array_of_axes(tmp_path):
     assert shapes == [(), (2, 3)]
 
 
-def test_a_folder_that_cannot_be_made_is_a_trouble_of_the_disk(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "plots").touch()
-    with pytest.raises(DiskTrouble, match="plots"):
+    with pytest.raises(BadInput, match="plots: File exists; name a folder that can be written"):
         drawing.draw(tmp_path / "plots", "line", line)
+
+
+def test_a_picture_is_drawn_over_a_picture_and_over_nothing_else(tmp_path):
+    for made in ("line.svg", "line.png"):
+        drawing.draw(tmp_path, "line", line)
+        drawing.draw(tmp_path, "line", lambda axes: axes.plot([2, 1]))
+        (tmp_path / made).write_text("mine")
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(BadInput, match=f"{made}: it exists already and is no picture"):
+            drawing.draw(tmp_path, "line", line)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        (tmp_path / made).unlink()
+        os.mkfifo(tmp_path / made)
+        with pytest.raises(BadInput, match=f"{made}: it exists already and is no picture"):
+            drawing.draw(tmp_path, "line", line)
+        (tmp_path / made).unlink()
+
+
+def test_what_a_matplotlibrc_asks_for_changes_no_picture_and_stays(tmp_path):
+    import matplotlib
+
+    drawing.draw(tmp_path / "plain", "line", line)
+    svg = drawing.inline("a", line)
+    with matplotlib.rc_context({"text.usetex": True, "axes.facecolor": "red", "lines.linewidth": 9}):
+        drawing.draw(tmp_path / "asked", "line", line)
+        assert drawing.inline("a", line) == svg
+        assert matplotlib.rcParams["text.usetex"] is True
+    assert (tmp_path / "plain/line.png").read_bytes() == (tmp_path / "asked/line.png").read_bytes()
+
+
+def test_matplotlib_that_cannot_be_loaded_is_one_line_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(
+        BadInput, match="^matplotlib cannot be loaded: .*; see the variable MPLBACKEND, and the matplotlibrc"
+    ):
+        drawing.inline("a", line)
 
 
 def test_drawing_needs_no_window_and_no_global_state(tmp_path):

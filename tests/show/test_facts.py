@@ -1,12 +1,13 @@
 """The numbers of a report are those of the folder, beside what they are compared with."""
 
 import pytest
+import seen
 import tiny
 
+from minilte.cost.account import KINDS
 from minilte.run.observe import Record
 from minilte.show import facts
-from minilte.show import page as report
-from minilte.show.past import read_run
+from minilte.show.past import Named, read_run
 
 
 def test_heads_that_did_not_count_are_noted():
@@ -22,13 +23,100 @@ def test_heads_that_did_not_count_are_noted():
     ]
 
 
-def test_bytes_of_processes_are_beside_full_rank(place):
+SENT = dict(
+    per_process=[1_000, 3_000],
+    total=4_000,
+    by_kind={"factors": 3_000, "merged_factors": 1_000},
+    headers=16,
+    full_rank_ring=20_000,
+    full_rank_all_to_all=60_000,
+)
+HELD = dict(zip(KINDS, (500, 250, 125, 0, 100, 25))) | dict(total=1_000, full_rank_total=4_000)
+
+
+@pytest.fixture(scope="module")
+def told(place):
+    """A run whose numbers are known."""
     run = read_run(place / "plain")
-    sent = dict(run.summary["bytes_sent"], per_process=[1000, 3000], total=4000, by_kind={"factors": 4000})
-    sent |= dict(full_rank_ring=2_000_000, full_rank_all_to_all=6_000_000)
-    text = report.page([run._replace(summary=run.summary | {"bytes_sent": sent})])
-    for words in ("2.0 kB", "1.0 MB", "3.0 MB", "the mean of 2", "Sent, a process"):
-        assert words in text
+    last = dict(train_loss=1.25, test_loss=1.5, test_accuracy=0.875)
+    summary = dict(
+        run.summary, seconds=2.0, samples_per_second=1234.0, parameters=5_678, weights_sha256="0123456789abcdef"
+    )
+    records = [*run.records[:-1], run.records[-1]._replace(**last)]
+    return run._replace(records=records, summary=summary | dict(bytes_sent=SENT, memory=HELD))
+
+
+def test_the_brief_numbers_are_those_of_the_last_evaluation_and_the_summary(told):
+    assert list(facts.brief(told)) == [
+        ("Held-out accuracy", "87.50 %", "at step 6, 48 samples"),
+        ("Held-out loss", "1.5000", "1.2500 in training"),
+        ("Training took", "2.0 s", "1,234 samples a second"),
+        ("Sent, a process", "2.0 kB", "10.0 kB by full-rank data parallel, ring"),
+        ("Held by a worker", "1.0 kB", "4.0 kB at full rank"),
+        ("Weights", "5,678", "SHA-256 0123456789ab…"),
+    ]
+    names = [seen.words(one) for one in seen.parsed(facts.in_brief(told)).iter("dt")]
+    values = [seen.words(one) for one in seen.parsed(facts.in_brief(told)).iter("dd")]
+    assert [(name, *values[2 * i : 2 * i + 2]) for i, name in enumerate(names)] == list(facts.brief(told))
+
+
+def bars(parts, label):
+    """name -> (bytes, width of its bar) of a table with bars."""
+    page = seen.parsed(*parts)
+    widths = [one.get("style") for one in page.iter("span") if (one.get("class") or "").startswith("bar")]
+    rows = seen.table(page, label).rows
+    return {name: (size, width) for (name, (size, _)), width in zip(rows.items(), widths, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("longer", "words"), [(False, "looked at once, at the end"), (True, "looked at again after")]
+)
+def test_with_a_validation_the_test_score_stands_beside_the_held_out_one(told, longer, words):
+    last = told.records[-1]._replace(valid_loss=1.25, valid_accuracy=0.75)
+    named = {name: rest for name, *rest in facts.brief(told._replace(records=[last], longer=longer))}
+    assert named["Held-out accuracy"][0] == "75.00 %" and named["Held-out loss"][0] == "1.2500"
+    assert named["Test accuracy"][0] == "87.50 %" and named["Test accuracy"][1].startswith(words)
+    real = told._replace(records=[last._replace(valid_accuracy=None, test_accuracy=None)])
+    assert ("Test loss", "1.5000", "looked at once, at the end") in list(facts.brief(real))
+
+
+def test_bytes_sent_are_a_process_and_beside_full_rank(told):
+    assert bars(facts.traffic(SENT), "Bytes sent by a process") == {
+        "this run": ("2.0 kB", "width:6.67%"),
+        "factors": ("1.5 kB", "width:5.00%"),
+        "merged factors": ("500 B", "width:1.67%"),
+        "full-rank data parallel, ring": ("10.0 kB", "width:33.33%"),
+        "full-rank data parallel, all to all": ("30.0 kB", "width:100.00%"),
+    }
+    assert "the mean of 2" in seen.words(seen.parsed(*facts.costs(told)))
+
+
+def test_bytes_held_are_those_of_their_kinds_and_beside_full_rank():
+    assert bars(facts.memory(HELD), "Bytes held by a worker") == {
+        "this run": ("1.0 kB", "width:25.00%"),
+        "weights": ("500 B", "width:12.50%"),
+        "adapters": ("250 B", "width:6.25%"),
+        "merged factors": ("125 B", "width:3.12%"),
+        "gradients": ("100 B", "width:2.50%"),
+        "optimizer": ("25 B", "width:0.62%"),
+        "full rank": ("4.0 kB", "width:100.00%"),
+    }
+
+
+def test_outcomes_stand_under_the_letter_of_their_own_run(place, told):
+    half = read_run(place / "half")
+    page = seen.parsed(facts.outcomes([Named(half, "A", 0), Named(told, "B", 1)]))
+    table = seen.table(page, "What came of the runs")
+    assert table.head == ["", "A", "B"]
+    assert table.rows == {
+        "Steps": ["4 of 6", "6"],
+        "Held-out accuracy": ["—", "87.50 %"],
+        "Held-out loss": [f"{half.last.test_loss:.4f}", "1.5000"],
+        "Training took": ["—", "2.0 s"],
+        "Sent, a process": ["—", "2.0 kB"],
+        "Held by a worker": ["—", "1.0 kB"],
+        "Weights": ["—", "5,678"],
+    }
 
 
 def test_a_run_in_one_process_sent_nothing(place):

@@ -1,16 +1,20 @@
 """A report says what the folder says, needs nothing beside itself, and runs nothing that stands in a folder."""
 
+import functools
 import re
 import shutil
 from html.parser import HTMLParser
 
 import pytest
+import seen
 import tiny
 
 from minilte.core.errors import BadInput
+from minilte.cost.units import human
 from minilte.disk import folder
 from minilte.show import drawing
 from minilte.show import page as report
+from minilte.show.past import read_run
 
 PAPER = "https://arxiv.org/abs/2402.16828"
 EVIL = '<script>alert("x")</script>'
@@ -80,25 +84,74 @@ def test_a_page_is_small(place, made):
 # ---------------------------------------------------------------- what it says
 
 
-def test_every_number_is_one_of_the_folder(place, made):
-    summary, text = tiny.the_summary(place / "measured"), made(place / "measured")
-    for words in (f"{summary['test_loss']:.4f}", f"{summary['train_loss']:.4f}", summary["weights_sha256"]):
-        assert words in text
+@pytest.fixture(scope="module")
+def read(place):
+    """Run folders -> (their page as a tree, its pictures by name)."""
+
+    def of(*names):
+        with seen.pictures() as drawn:
+            return seen.parsed(report.page(report.read_all([place / name for name in names]))), drawn
+
+    return functools.cache(of)
+
+
+def test_every_number_is_one_of_the_folder(place, read):
+    (page, _), summary = read("measured"), tiny.the_summary(place / "measured")
     layer = summary["measures"]["layers"]["layer1"]
-    assert f'<td class="number">{layer["effective_rank"]:.3g}</td>' in text
-    assert f'<td class="number">{layer["cosine"]:.3g}</td>'.replace("-", "−") in text
+    ranks = seen.table(page, "Ranks of W − W₀ at step 6")
+    for column, key in (("rank", "rank"), ("stable rank", "stable_rank"), ("effective rank", "effective_rank")):
+        assert ranks.cell("layer1", column) == f"{layer[key]:.3g}", column
+    heads = seen.table(page, "Alignment of the heads at step 6")
+    assert heads.cell("layer1", "cosine") == f"{layer['cosine']:.3g}".replace("-", "−")
+    assert heads.cell("layer1", "Grassmann distance") == f"{layer['grassmann']:.3g}"
+    held = seen.table(page, "Bytes held by a worker").rows
+    assert held["this run"][0] == human(summary["memory"]["total"])
+    assert held["full rank"][0] == human(summary["memory"]["full_rank_total"])
     env = folder.read_json(place / "measured" / "env.json")
-    assert all(str(value) in text for value in env.values())
+    assert len(seen.table(page, "The machine").rows) == len(env)
+    losses = f"{summary['test_loss']:.4f}", f"{summary['train_loss']:.4f} in training"
+    assert [seen.words(one) for one in page.iter("dd")][:2] == [*losses]
+    assert seen.words(list(page.iter("pre"))[-1]) == summary["weights_sha256"]
 
 
-def test_the_settings_that_differ_come_before_all_else(place, made):
-    text = made(place / "plain", place / "reset")
-    before = text[: text.index("What came of it")]
-    assert "--reset" in before and "--batch" in before and "--heads" not in before
-    assert text.count('class="run"') == 2
+def chapters(page):
+    """(level, words) of the headings in their order."""
+    return [(int(one.tag[1]), seen.words(one)) for one in page.iter() if re.fullmatch("h[1-6]", one.tag)]
+
+
+def test_a_page_on_several_runs_begins_with_what_differs_and_names_each_by_its_letter(place, read):
+    page, drawn = read("plain", "reset", "half")
+    titles = ["What differs", "What came of it", "Learning", "The change of the weights"]
+    names = ["Aplain", "Breset", "Chalf"]
+    assert [words for level, words in chapters(page) if level == 2] == [*titles, *names]
+    (links,) = page.iter("nav")
+    assert [seen.words(one) for one in links.iter("li")] == [
+        f"{letter}{place / name}" for letter, name in zip("ABC", ("plain", "reset", "half"))
+    ]
+    assert [one.get("href") for one in links.iter("a")] == ["#a", "#b", "#c"]
+    assert [one.get("id") for one in page.iter("h2") if one.get("class") == "run"] == ["a", "b", "c"]
+    assert seen.table(page, "Settings that differ").rows == {
+        "--batch": ["8", "16", "8"],
+        "--reset": ["none", "b", "none"],
+    }
+    for key, name in zip("abc", ("plain", "reset", "half")):
+        records = [one for one in read_run(place / name).records if one.test_loss is not None]
+        line = seen.lines(*drawn[f"{key}-loss"].axes)["main, held out"]
+        assert seen.points(line) == [(one.samples, one.test_loss) for one in records]
+    assert list(seen.figures(page)) == list(drawn)
+
+
+def test_the_marks_of_runs_have_the_colours_of_their_lines(read):
+    page, drawn = read("plain", "reset", "half")
+    marks = {seen.words(one): one.get("style") for one in page.iter("span") if one.get("class") == "letter"}
+    for letter, line in seen.lines(*drawn["all-held-loss-samples"].axes).items():
+        assert marks[letter] == f"border-color:var(--tone-{seen.tone(line)})"
+    assert list(marks) == ["A", "B", "C"]
 
 
 def test_a_baseline_stands_beside_its_run(place, made):
+    runs = report.read_all([place / "versus"])
+    assert [run.path for run in runs] == [place / "versus", place / "versus" / "versus-full"]
     assert "2 runs side by side" in made(place / "versus")
     assert len(report.read_all([place / "versus", place / "versus" / "versus-full"])) == 2
 
@@ -124,7 +177,7 @@ def test_what_a_folder_says_is_never_markup(place, made, tmp_path):
     path = shutil.copytree(place / "half", tmp_path / EVIL.replace("/", "|"))
     config = folder.read_json(path / "config.json")
     of_the_data = ("inputs", "outputs", "samples", "spectrum", "target_rank", "noise")  # a file has none of these
-    config = {name: value for name, value in config.items() if name not in of_the_data}
+    config = {name: value for name, value in config.items() if name not in (*of_the_data, "seal")}
     folder.write_json(path / "config.json", config | {"data": EVIL, "init_from": f"\ud800\"'{EVIL}"})
     folder.write_json(path / "env.json", {EVIL: EVIL, "x": [EVIL], "y\ud800": 1})
     records = folder.read_lines(path / "metrics.jsonl")
@@ -141,9 +194,9 @@ def test_what_a_folder_says_is_never_markup(place, made, tmp_path):
 def test_a_report_is_written_anew_and_nothing_else_is_written_over(place, tmp_path):
     out = tmp_path / "page.html"
     report.write([place / "plain"], out)
-    first = out.read_bytes()
+    assert "<h1>plain</h1>" in out.read_text()
     report.write([place / "reset"], out)
-    assert out.read_bytes() != first and list(tmp_path.iterdir()) == [out]
+    assert "<h1>reset</h1>" in out.read_text() and list(tmp_path.iterdir()) == [out]
     (tmp_path / "letter.html").write_text("Dear Sir")
     with pytest.raises(BadInput, match="it exists already and is no report"):
         report.write([place / "plain"], tmp_path / "letter.html")

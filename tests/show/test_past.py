@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tiny
 
+import minilte as ml
 from minilte.comm.solo import Solo
 from minilte.core.errors import BadInput
 from minilte.disk import folder
 from minilte.job import job
-from minilte.show import curves, past, settings
+from minilte.show import change, past, settings
 from minilte.show.past import read_run
 
 OF_LEAST_SQUARES = ("inputs", "outputs", "samples", "spectrum", "target_rank", "noise")
@@ -18,7 +19,7 @@ OF_LEAST_SQUARES = ("inputs", "outputs", "samples", "spectrum", "target_rank", "
 
 def with_settings(path, **changes):
     """A run folder with other settings in its config.json."""
-    config = folder.read_json(path / "config.json") | changes
+    config = folder.read_json(path / "config.json") | changes | {"seal": None}  # as of before there were seals
     folder.write_json(path / "config.json", {name: value for name, value in config.items() if value is not None})
 
 
@@ -31,6 +32,21 @@ def test_moments_are_the_checkpoints_and_the_end(place):
     assert [moment.step for moment in run.moments] == sorted({*tiny.steps_saved(place / "plain"), 6})
     sigma, ranks = (run.moments[-1].layers["layer1"][key] for key in ("sigma", "rank"))
     assert len(sigma) == ranks and all(sigma[:-1] >= sigma[1:])
+
+
+def test_the_last_moment_is_of_the_final_weights_less_those_of_the_start(place):
+    run, final = read_run(place / "plain"), ml.load(place / "plain").weights["layer1"].W
+    start = tiny.session().built.task.weights["layer1"].W
+    sigma = np.linalg.svd(final.astype(float) - start, compute_uv=False)
+    np.testing.assert_allclose(run.moments[-1].layers["layer1"]["sigma"], sigma, rtol=1e-6, atol=1e-7)
+
+
+def test_the_end_is_of_the_final_weights_where_the_last_checkpoint_is_gone(place, tmp_path):
+    path = shutil.copytree(place / "plain", tmp_path / "run")
+    shutil.rmtree(path / "ckpt" / "step-6")
+    whole, without = (read_run(one).moments for one in (place / "plain", path))
+    assert [one.step for one in without] == [one.step for one in whole]
+    assert np.array_equal(without[-1].layers["layer1"]["sigma"], whole[-1].layers["layer1"]["sigma"])
 
 
 def test_what_was_measured_is_taken_and_what_was_not_is_computed_alike(place):
@@ -67,12 +83,12 @@ def test_the_data_of_a_finished_run_is_not_needed(tmp_path):
     without = read_run(tmp_path / "run")
     assert without.troubles == [] and len(without.moments) == len(with_data.moments) > 1
     assert not any("rows to train on" in note for note in without.built.notes)  # they would be the stand-in's
-    assert str(tmp_path / "data.npz") in curves_and_settings(without)
+    assert str(tmp_path / "data.npz") in change_and_settings(without)
 
 
-def curves_and_settings(run):
+def change_and_settings(run):
     """Two sections of a page."""
-    return text_of([*curves.change(past.Named(run, "A", 0)), *settings.settings(run.config)])
+    return text_of([*change.change(past.Named(run, "A", 0)), *settings.settings(run.config)])
 
 
 def test_a_data_set_of_a_program_is_not_needed_either(place, tmp_path):
@@ -109,7 +125,7 @@ def test_a_run_that_changed_its_heads_says_what_no_longer_holds(tmp_path, made, 
     tiny.go_on(path, watch=tiny.stop_after(2))
     assert isinstance(job.run(path, job.opened(job.settings(path, alone, heads), alone), tiny.quiet()), dict)
     run = read_run(path)
-    assert run.resized and not run.troubles and curves.bounds_of(run) == {}
+    assert run.resized and not run.troubles and change.bounds_of(run) == {}
     text = made(path)
     assert "the number of heads changed on the way, which ended L1 and L2" in text and "L2 allows" not in text
     assert "The command alone gives other bits: the number of heads" in text and "could not be read" not in text

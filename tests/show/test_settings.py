@@ -3,11 +3,13 @@
 import shlex
 
 import pytest
+import seen
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.core.lte import MEAN
+from minilte.run.machine import plain
 from minilte.settings.config import Config
 from minilte.settings.flags import parse, parser
 from minilte.settings.places import PLACES
@@ -83,8 +85,31 @@ def test_runs_that_differ_in_nothing_say_so(place):
 def test_machines_that_differ_are_compared(place):
     run = read_run(place / "plain")
     other = run._replace(env=run.env | {"numpy": "1.0", "kernel": None} | {"more": 3})
-    text = "".join(part.text for part in shown.differences([Named(run, "A", 0), Named(other, "B", 1)]))
-    assert "Where they ran" in text and "1.0" in text and "not known" in text and "processes" not in text
+    page = seen.parsed(*shown.differences([Named(run, "A", 0), Named(other, "B", 1)]))
+    table = seen.table(page, "What differs between the machines")
+    assert table.head == ["", "A", "B"] and "Where they ran" in seen.words(page)
+    assert table.cell("numpy", "A") == run.env["numpy"] and table.cell("numpy", "B") == "1.0"
+    assert table.rows["more"] == ["not known", "3"] and "processes" not in table.rows
+
+
+def test_settings_that_differ_stand_under_the_letter_of_their_own_run(place):
+    one, two = read_run(place / "plain"), read_run(place / "reset")
+    page = seen.parsed(*shown.differences([Named(one, "A", 0), Named(two, "B", 1)]))
+    table = seen.table(page, "Settings that differ")
+    assert table == (["", "A", "B"], {"--batch": ["8", "16"], "--reset": ["none", "b"]})
+
+
+def test_settings_are_their_values_and_the_machine_is_its_own(place):
+    run = read_run(place / "reset")
+    page = seen.parsed(*shown.settings(run.config), *shown.again(run))
+    tables = [seen.table(page, one.get("aria-label")) for one in page.iter("table")]
+    told = {name: cells[0] for table in tables if table.head[1:2] == ["value"] for name, cells in table.rows.items()}
+    expected = {f"--{name.replace('_', '-')}": words_of(value) for name, value in run.config.flat().items()}
+    assert told == expected and (told["--batch"], told["--rank"], told["--reset"]) == ("16", "2", "b")
+    machine = seen.table(page, "The machine").rows
+    assert machine == {key.replace("_", " "): [plain(value)] for key, value in run.env.items()}
+    hashes = [seen.words(one) for one in page.iter("pre")]
+    assert hashes == [command(run.config, run.env), run.summary["weights_sha256"]]
 
 
 def test_what_makes_other_bits_is_said(place):
