@@ -55,7 +55,7 @@ def test_local_steps_leave_the_main_weights_and_the_old_head_alone():
     scales, trained, opt = one_head(task)
     before = [leaf.copy() for leaf in tree.leaves((task.weights, trained, opt))]
     (now, _), state, loss = steps(task, scales, trained, opt, 0, 3)
-    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves((task.weights, trained, opt)), before))
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves((task.weights, trained, opt)), before, strict=True))
     assert not np.array_equal(now["layer1"].A, trained[0]["layer1"].A)
     assert int(state.count) == 3 and np.isfinite(loss)
 

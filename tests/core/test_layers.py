@@ -151,4 +151,4 @@ def test_the_callers_arrays_stay(f):
     args = {layers.linear: args[:3], layers.lora: args, layers.layer_norm: (args[0], args[1][0], args[1][1])}[f]
     before = [np.array(a, copy=True) for a in args[:3]]
     f(*args)
-    assert all(np.array_equal(a, b) for a, b in zip(args, before))
+    assert all(np.array_equal(a, b) for a, b in zip(args[:3], before, strict=True))

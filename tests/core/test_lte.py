@@ -64,7 +64,7 @@ def test_nothing_passed_in_is_changed(seed, m, n, ranks):
     everything = problem(seed, m, n, ranks)
     before = [leaf.copy() for leaf in tree.leaves(everything[:3])]
     merged(*everything)
-    assert all(np.array_equal(x, y) for x, y in zip(tree.leaves(everything[:3]), before))
+    assert all(np.array_equal(x, y) for x, y in zip(tree.leaves(everything[:3]), before, strict=True))
 
 
 def test_a_merge_in_low_precision_keeps_a_small_change():
@@ -109,7 +109,11 @@ def test_the_defaults_are_those_of_the_paper():
     plan = make_plan(task)
     explicit = lte.lte(task, plan, 10, "none", False, "shard", "average", [1 / 3] * 3)
     for mine, theirs in zip(trajectory(lte.lte(task, plan), 3), trajectory(explicit, 3), strict=True):
-        assert all(np.array_equal(a, b) for one, other in zip(mine, theirs) for a, b in zip(one, other))
+        assert all(
+            np.array_equal(a, b)
+            for one, other in zip(mine, theirs, strict=True)
+            for a, b in zip(one, other, strict=True)
+        )
 
 
 def test_a_rule_has_its_state_and_the_main_weights_are_dense_already():
@@ -189,7 +193,9 @@ def test_a_view_is_what_a_head_needs_of_the_main_state(reset, replicas):
     assert list(told) == ["weights", "replicas"] and list(told["weights"]) == ["layer1", "layer2"]
     said = {1: method.tell(done.heads[1])}  # of the head that lives here
     view = method.view(told, method.begin(), said)
-    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(view.weights), tree.leaves(done.main.weights)))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(tree.leaves(view.weights), tree.leaves(done.main.weights), strict=True)
+    )
     seen = [method.local(shown, done.heads[1], 4, 6) for shown in (view, done.main)]
     assert all(np.array_equal(a, b) for a, b in zip(*map(tree.leaves, seen), strict=True))
     if reset == "none":
@@ -201,5 +207,5 @@ def test_the_callers_weights_stay():
     task, _ = make_task(optim.sgd(), 0.05)
     before = [(W.copy(), c.copy()) for W, c in as_lists(task.weights)]
     trajectory(lte.lte(task, make_plan(task)), 3)
-    for mine, theirs in zip(as_lists(task.weights), before):
-        assert all(np.array_equal(a, b) for a, b in zip(mine, theirs))  # no alias into a run
+    for mine, theirs in zip(as_lists(task.weights), before, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))  # no alias into a run

@@ -118,7 +118,7 @@ def test_weights_before_they_are_drawn_have_the_shapes_and_take_no_memory():
             if name.startswith("layer"):
                 assert layer.W.strides == (0, 0) and not layer.W.any()
             rest = layer[1:] if name.startswith("layer") else layer
-            assert all(np.array_equal(a, b) for a, b in zip(rest, drawn[name][-len(rest) :]))
+            assert all(np.array_equal(a, b) for a, b in zip(rest, drawn[name][-len(rest) :], strict=True))
 
 
 def test_an_initial_layer_keeps_the_size_of_its_input():

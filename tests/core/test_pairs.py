@@ -87,6 +87,8 @@ def test_attention_to_equal_tokens_is_their_mean_and_huge_scores_are_finite():
     np.testing.assert_allclose(same, np.broadcast_to(V.mean(axis=0), (3, 2)), atol=1e-15)
     first, _ = pairs.attend(np.full((1, 1), 1e300), np.array([[1.0], [0.0]]), np.array([[5.0], [7.0]]))
     assert first == 5
+    rows, _ = pairs.attend(np.array([[1e3], [-1e3]]), np.array([[1.0], [0.5]]), np.array([[5.0], [7.0]]))
+    np.testing.assert_array_equal(rows, [[5], [7]])  # every row against its own largest score: none is 0 / 0
 
 
 @given(seeds, axes, axes, axes, st.integers(1, 3), st.integers(1, 3))

@@ -87,12 +87,16 @@ def test_what_is_false_by_construction_fails_and_what_is_true_holds():
     assert [(row.name, row.verdict) for row in found] == [("C0a", "fails"), ("C0b", "holds"), ("C0c", "undecided")]
 
 
-def test_a_comparison_is_paired_seed_by_seed():
-    noise = lambda seed: 100.0 * seed  # noqa: E731  the same in both methods, and far larger than what sets them apart
-    found = rows(
-        claim(lambda seed: {"a": noise(seed) + 1 - noise(seed)}, Prediction("a", "", "paper", least=0)), range(5)
-    )
-    assert found[0].verdict == "holds" and (found[0].low, found[0].high) == (1, 1)
+def test_a_claim_is_measured_once_at_each_seed_and_its_numbers_stay_together():
+    noise, seeds = {5: 100.0, 3: -40.0, 4: 7.0}, []  # far larger than what sets two methods apart
+
+    def measure(seed):
+        seeds.append(seed)
+        return {"a": noise[seed] + 1 - noise[seed], "b": noise[seed]}
+
+    of_a, of_b = rows(claim(measure, Prediction("a", "", "paper", least=0), Prediction("b", "", "paper")), [5, 3, 4])
+    assert seeds == [5, 3, 4] and of_b.values == (100.0, -40.0, 7.0)
+    assert of_a.verdict == "holds" and (of_a.low, of_a.high) == (1, 1)
 
 
 def test_a_row_tells_every_seed():

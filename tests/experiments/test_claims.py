@@ -5,7 +5,7 @@ import pytest
 
 from minilte.core.networks import forward
 from minilte.data.synthetic import target_matrix
-from minilte.experiments import CLAIMS, c1, c2, c3, c7, c15, counting, rows
+from minilte.experiments import CLAIMS, c1, c3, c7, c15, counting, rows
 from minilte.experiments.images import images
 from minilte.experiments.runs import trained, weights_at_start
 from minilte.measure.alignment import cosine, grassmann
@@ -44,11 +44,6 @@ def test_decades_are_powers_of_ten():
 
 
 # ---------------------------------------------------------------- C2, C3, C7
-
-
-def test_methods_that_are_compared_see_the_same_samples():
-    for together in ((c2.PLAIN, c2.SELDOM, c2.OFTEN, c2.FULL), (c3.SETTINGS, c3.MULTI_HEAD, c3.FULL)):
-        assert len({(one.batch, one.steps, one.widths, one.schedule.name) for one in together}) == 1
 
 
 def test_the_margin_of_c3_is_twice_the_paired_deviation_of_two_networks_on_the_same_images():

@@ -118,7 +118,7 @@ def test_the_callers_weights_are_not_changed_through_an_alias():
     world = build(CASE)
     before = [leaf.copy() for leaf in tree.leaves(world.task.weights)]
     end(world)
-    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(world.task.weights), before))
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(world.task.weights), before, strict=True))
 
 
 def test_rare_merges_save_traffic_and_every_other_process_takes_part():
@@ -164,4 +164,5 @@ def test_one_head_without_a_reset_gains_nothing_by_merging(T):
     world = build(CASE._replace(ranks=(2,), lr=0.3))  # large steps: A has to move, or a reset changes little
     *_, plain = weights_along(lora_alone(world.task, world.plan), 1, world.case.steps)
     assert gap(matrices(end(world, every=T)), matrices(plain)) < RIGHT
-    assert gap(matrices(end(world, every=T, reset="b")), matrices(plain)) > WRONG or T == 12
+    reset = gap(matrices(end(world, every=T, reset="b")), matrices(plain))
+    assert reset > WRONG if T < 12 else reset < RIGHT  # nothing comes after the only merge

@@ -4,15 +4,15 @@ import threading
 
 import numpy as np
 import pytest
+from laws.planting import adapter_grad, change_pair, falls, lte_with, rule
 
 from minilte.comm import communicator
 from minilte.core import layers, lora, lte, networks, optim, pairs, tree
 from minilte.core.lte import mean, merged
 from minilte.core.networks import Residual
 from minilte.core.pairs import Pair
-from minilte.core.types import Adapted, Rule
 from minilte.job import checkpoint
-from minilte.laws import LAWS, Variant, equivalences, low_rank, runs, try_law
+from minilte.laws import LAWS, Variant, equivalences, low_rank, runs
 from minilte.laws import fast as fast_laws
 from minilte.measure import ranks as measures
 from minilte.methods import data_parallel, fedavg, full, mhlora
@@ -20,11 +20,6 @@ from minilte.rules.outer import outer
 from minilte.steps import adamw
 
 # ---------------------------------------------------------------------------- wrong merges, as rules on trial
-
-
-def rule(wrong):
-    """A rule without state from merge(weights, sent, then, scales, w)."""
-    return Rule(lambda weights: None, lambda state, *args: (wrong(*args[:5]), state))
 
 
 def noisy(weights, sent, then, scales, w):
@@ -93,32 +88,12 @@ RULES = {
 }
 
 
-def falls(name, variant=Variant(), examples=60):
-    return not try_law(LAWS[name], examples, seed=1, variant=variant, shrink=False).holds
-
-
 @pytest.mark.parametrize("bug, name", [(bug, name) for bug, (_, names) in RULES.items() for name in names])
 def test_a_wrong_merge_breaks_its_laws(bug, name):
     assert falls(name, Variant(RULES[bug][0]))
 
 
 # -------------------------------------------------------------------------------- wrong code, planted in place
-
-
-def change_pair(monkeypatch, forward=None, backward=None):
-    pair = networks.PAIRS[Adapted]
-    monkeypatch.setitem(networks.PAIRS, Adapted, (forward or pair[0], backward or pair[1]))
-
-
-def adapter_grad(change):
-    """lora_back with the gradient of the adapter changed."""
-    right = layers.lora_back
-
-    def back(dy, cache, wrt_x=True):
-        dx, dW, dc, ds, grad, dV = right(dy, cache, wrt_x)
-        return dx, dW, dc, ds, change(grad, cache), dV
-
-    return back
 
 
 def scale_dropped_in_forward(mp):
@@ -132,16 +107,6 @@ def scale_dropped_in_dA(mp):
 
 def A_transposed_in_dB(mp):
     change_pair(mp, backward=adapter_grad(lambda grad, cache: grad._replace(B=grad.B[:, ::-1])))
-
-
-def lte_with(change):
-    """LTE with other settings: change(plan, settings) -> settings."""
-
-    def plant(mp):
-        right = lte.lte
-        mp.setattr(lte, "lte", lambda task, plan, **settings: right(task, plan, **change(plan, settings)))
-
-    return plant
 
 
 def V_at_a_merge(V):
