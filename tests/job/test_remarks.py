@@ -26,6 +26,17 @@ def test_processes_without_heads_are_missed_by_nobody():
     assert said == ["note: process 1 (head 2) missed the merge at step 4"] and late == {1, 2}
 
 
+def test_a_leap_is_told_against_the_largest_round_before():
+    records = [
+        Record(2 * i, 8 * i, 0.1, [1.0], 1.0, 1.0, update_norm=norm) for i, norm in enumerate([None, 2.0, 1.0, 30.0])
+    ]
+    said, seen = [], []
+    for record in records:
+        remarks.of_health(seen, record, 8, said.append)
+    assert seen == records
+    assert said == ["note: the weights moved by 30 in the round before step 6, 15 times as far as ever before"]
+
+
 def test_a_leap_of_the_weights_is_said(tmp_path):
     settings, said = dict(steps=40, eval_every=2, optimizer="sgd", alpha=2.0, lr=1e-3), []
     tiny.begin(tmp_path / "run", **settings)

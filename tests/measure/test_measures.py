@@ -128,6 +128,23 @@ def test_heads_on_the_same_batch_say_nothing_of_noise():
     assert "all have the same batch" in why(taken(task=task)["noise_scale"])
 
 
+@pytest.mark.parametrize("alike", [(0, 0, 2), (0, 1, 0), (0, 1, 1)])
+def test_two_heads_of_three_on_a_batch_leave_noise_to_measure(alike):
+    task = TASK._replace(batch=lambda n, step: TASK.batch(alike[n], step))
+    batches = [task.batch(n, 7) for n in range(3)]
+    weights = moved(some_heads(2))  # where the gradient is above the noise
+    dense = [networks.loss_and_grads(task.net, weights, x, y)[1] for x, y in batches]
+    assert module.gradient_noise(task, weights, 7) == noise_scale(dense, [len(x) for x, _ in batches])
+
+
+@pytest.mark.parametrize(("times", "rank"), [(1.1, 2), (0.9, 1)])
+def test_the_rounding_of_merges_adds_up_as_a_random_walk(times, rank):
+    steps, W_0 = 10_000, np.diag([3.0, 4.0])
+    edge = 2.0**-52 * 100 * 10  # eps sqrt(steps) (|W_0| + |W|), with norms of 5 each
+    sigma = module.change_spectrum("layer1", W_0, W_0 + np.array([[0.0, times * edge], [1e-3, 0.0]]), steps)
+    assert len(sigma) == rank
+
+
 def test_without_factors_at_hand_the_matrices_are_measured():
     found = taken()
     assert list(found["layers"]) == NAMES and found["layers"]["layer1"]["rank"] > 0

@@ -5,6 +5,7 @@ import seen
 import tiny
 
 from minilte.cost.account import KINDS
+from minilte.methods.facts import Facts
 from minilte.run.observe import Record
 from minilte.show import facts
 from minilte.show.past import Named, read_run
@@ -147,6 +148,17 @@ def test_a_change_of_heads_ends_the_laws_that_had_held(tmp_path, kind, words):
     assert list(facts.changed_heads(run)) == []
     (note,) = facts.changed_heads(run._replace(resized=True))
     assert note.endswith(words)
+
+
+@pytest.mark.parametrize(("kept", "ended"), [("bound", "L2"), ("one_lora", "L1")])
+def test_a_change_of_heads_names_the_law_that_the_method_had(place, kept, ended):
+    run = read_run(place / "plain")
+    had = run.built.method.facts
+    method = run.built.method._replace(facts=Facts(**{kept: getattr(had, kept)}))
+    run = run._replace(resized=True, built=run.built._replace(method=method))
+    assert list(facts.changed_heads(run)) == [
+        f"the number of heads changed on the way, which ended {ended} for the run as a whole"
+    ]
 
 
 def test_a_run_that_cannot_be_built_has_a_sentence_too(place):

@@ -4,6 +4,7 @@ import functools
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import seen
@@ -154,6 +155,13 @@ def test_a_baseline_stands_beside_its_run(place, made):
     assert [run.path for run in runs] == [place / "versus", place / "versus" / "versus-full"]
     assert "2 runs side by side" in made(place / "versus")
     assert len(report.read_all([place / "versus", place / "versus" / "versus-full"])) == 2
+
+
+def test_a_baseline_that_is_asked_for_too_is_shown_once_however_it_is_named(place, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(place)
+    monkeypatch.chdir(place)
+    for other in (Path("."), tmp_path / "link"):
+        assert len(report.read_all([other / "versus", Path("versus") / "versus-full"])) == 2
 
 
 def test_an_unfinished_run_says_so_and_how_to_end_it(place, made):
