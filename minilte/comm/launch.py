@@ -73,6 +73,7 @@ STARTUP = 60.0  # seconds that all processes of a job may take to find each othe
 LOOKS = 0.2  # seconds between two looks of the child that holds the limit
 ENDING = 1.0  # seconds that a process may take to end by itself after a signal
 STOPS = {signal.SIGINT, signal.SIGTERM}
+INTERRUPTED = "minilte: error: interrupted before the first step\n"
 
 
 @contextlib.contextmanager
@@ -113,12 +114,13 @@ def hold_limit(parent: int, launcher: int, ended: int, processes: int, seconds: 
             with first_here(launcher) as first:
                 if first:
                     give_up(text, code)
-                time.sleep(ENDING if text else 0)  # until the job is ended in the name of all
+                time.sleep(ENDING if code == ProcessLost.code else 0)  # until the job is ended in the name of all
                 if os.getppid() == parent:
                     os.kill(parent, signal.SIGKILL)
             break
-        if text and (asked := signal.sigpending() & STOPS):
-            deadline, text, code = min(deadline, now + ENDING), "", 128 + min(asked)
+        if code == ProcessLost.code and (asked := signal.sigpending() & STOPS):
+            deadline, code = min(deadline, now + ENDING), 128 + min(asked)
+            text = INTERRUPTED if first_of_job() else ""
     os._exit(0)
 
 

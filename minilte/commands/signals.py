@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from minilte.comm.launch import STOPS, first_of_job
+from minilte.comm.launch import INTERRUPTED, STOPS, first_of_job
 
 PAUSE = 0.05  # seconds; a launcher that sees processes end may lose what they have just written
 
@@ -22,7 +22,7 @@ def leave(number: int, _) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     try:
         if first_of_job():
-            os.write(2, b"minilte: error: interrupted before the first step\n")
+            os.write(2, INTERRUPTED.encode())
         time.sleep(PAUSE)
     finally:
         os._exit(128 + number)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,27 @@ def test_after_the_start_the_handlers_are_those_of_before():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_a_process_that_does_not_hear_of_a_signal_is_ended_in_its_name(monkeypatch):
+    """As where the signal comes in the middle of C code that no handler may interrupt."""
+    monkeypatch.setattr(launch, "LOOKS", 0.02)
+    monkeypatch.setattr(launch, "ENDING", 0.1)
+    told, asked = (os.pipe() for _ in range(2))
+    monkeypatch.setenv("PMI_FD", str(asked[1]))
+    for name in launch.NUMBERS:
+        monkeypatch.delenv(name, raising=False)
+    if (deaf := os.fork()) == 0:
+        os.dup2(told[1], 2)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, launch.STOPS)
+        with launch.startup_limit(2, 60.0):
+            (holder,) = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            os.kill(int(holder), signal.SIGTERM)
+            time.sleep(20)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(deaf, 0)[1]) == -signal.SIGKILL
+    assert os.read(told[0], 200) == launch.INTERRUPTED.encode()
+    assert os.read(asked[0], 200) == b"cmd=abort exitcode=143\n"
+    for handle in (*told, *asked):
+        os.close(handle)

@@ -38,6 +38,11 @@ def test_where_nobody_is_late_everything_arrives_as_by_any_transport(size, need,
             assert told.tolist() == [at, 1, 2] and objects == list(range(size)) and not late
 
 
+@pytest.mark.parametrize(("grace", "parting"), [(5.0, 5.0), (0.0, 1.0)])
+def test_at_the_end_the_late_have_the_grace_and_at_least_a_second(grace, parting):
+    assert threads.run(1, lambda transport: Quorum(transport, [1], 1, grace).inner.parting) == [parting]
+
+
 def a_stall(missed, back, size=3, late=2, after=2):
     """The merges of process 0 and of a process that is away from its merge `after` on, for so many merges."""
     away, merges = threading.Event(), after + missed + back

@@ -1,5 +1,6 @@
 """Where a run goes on from: the newest state that is whole, with what is kept beside it."""
 
+import json
 import os
 
 import pytest
@@ -8,6 +9,7 @@ import tiny
 from minilte.core.errors import BadInput
 from minilte.job import checkpoint, job, resume
 from minilte.job.records import read_records
+from minilte.run.observe import Record
 from minilte.settings.stored import write_settings
 
 
@@ -48,6 +50,15 @@ def test_the_best_checkpoint_is_kept_beside_the_last(tmp_path):
     best = min(losses, key=losses.get)
     kept = [int(one.name[5:]) for one in checkpoint.listed(path)]
     assert kept == sorted({best, 22, 24}) and best < 22  # the loss goes up and down at this rate
+
+
+def test_the_best_checkpoint_is_the_best_of_those_that_were_saved(tmp_path):
+    losses = {0: 3.0, 2: 2.0, 3: 0.5, 4: 2.5, 6: 1.5}  # the best evaluation is of step 3, which has no checkpoint
+    lines = [Record(step, 8 * step, 0.1, [1.0], 1.0, loss).plain() for step, loss in losses.items()]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    for step in (2, 4):
+        (tmp_path / "ckpt" / f"step-{step}").mkdir(parents=True)
+    assert resume.best_saved(tmp_path, 4) == 2 and resume.best_saved(tmp_path, 6) == 6
 
 
 def test_with_all_checkpoints_damaged_the_run_begins_anew_when_asked_to(tmp_path):

@@ -114,6 +114,16 @@ def test_a_way_over_several_layers_is_the_root_of_the_sum_of_squares():
     assert moved({"a": pair, "b": other}, None, {"a": 1.0, "b": 2.0}) == 5.0
 
 
+@pytest.mark.parametrize("layer", ["layer1", "layer2"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_single_bad_number_in_a_bias_is_an_infinite_way(layer, bad):
+    sent, main = heads()
+    biases = {"layer1": Linear(None, np.zeros(4)), "layer2": Linear(None, np.zeros(3))}
+    assert np.isfinite(known(bounded=False).distance(main, 0, sent[0]._replace(replicas=biases)))
+    biases[layer].c[1] = bad
+    assert known(bounded=False).distance(main, 0, sent[0]._replace(replicas=biases)) == np.inf
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e200])
 def test_a_way_that_is_no_number_or_too_large_to_square_is_infinite(bad):
     sent, main = heads()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minilte.comm import threads
 from minilte.core import tree
 from minilte.core.errors import BadInput, Diverged
-from minilte.disk.weights import sha256
+from minilte.disk.weights import sha256, write_weights
 from minilte.run.session import advance, first_state, open_session
 
 RUNAWAY = dict(optimizer="sgd", lr=1e30, schedule="constant", warmup=0.0)
@@ -89,6 +89,19 @@ def test_evaluations_are_rounded_up_to_merges(steps, every, eval_every):
     merges = [record.step for record in records]
     wanted = {0, steps} | {min(m for m in merges if m >= k) for k in range(0, steps + 1, eval_every)}
     assert {record.step for record in records if record.test_loss is not None} == wanted
+
+
+@pytest.mark.parametrize("start", ["drawn", "file"])
+def test_a_worker_under_a_master_has_the_matrices_that_have_no_adapters(tmp_path, start):
+    settings = dict(model="mlp", widths=(5, 4), adapt=("layer2",), topology="server", steps=6)
+    if start == "file":
+        drawn = tiny.session(seed=9, model="mlp", widths=(5, 4)).built.task.weights
+        write_weights(tmp_path / "w.safetensors", drawn)
+        settings["init_from"] = str(tmp_path / "w.safetensors")
+    (alone,), (first, _) = (
+        threads.run(size, lambda transport: list(everything(tiny.session(transport, **settings)))[0]) for size in (1, 2)
+    )
+    assert alone[-1].step == 6 and [record.losses for record in alone] == [record.losses for record in first]
 
 
 def test_only_process_0_evaluates():
