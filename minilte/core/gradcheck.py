@@ -31,7 +31,7 @@ def gradient_error(
     five-point central differences (`method` "central", for arguments away from kinks), or by complex step
     ("complex", for functions of NumPy's analytic operations: no rounding error to speak of; Squire & Trapp 1998).
     `frozen` lists the arguments that have no gradient; any other floating-point array must have one. Arguments may be
-    trees; use float64. A gradient that is NaN, or missing, is an infinite error.
+    trees; use float64. A gradient that is NaN, missing, or of another shape is an infinite error.
     """
     args = tuple(args)
     y, cache = f(*args)
@@ -46,7 +46,8 @@ def gradient_error(
         for path, leaf in tree.named(args[i]):
             if is_float(leaf):
                 g_true = np.array([derive(f, args, i, path, place, dy) for place in np.ndindex(leaf.shape)])
-                g = np.asarray(given.get(path, np.full(leaf.shape, np.nan))).reshape(-1)
+                g = np.asarray(given.get(path, np.nan))
+                g = g.ravel() if g.shape == leaf.shape else np.full(leaf.size, np.nan)
                 scale = np.maximum(np.maximum(abs(g), abs(g_true)), FLOOR)
                 errors.append(float(np.max(abs(g - g_true) / scale, initial=0.0)))
     return max(float("inf") if np.isnan(error) else error for error in errors)

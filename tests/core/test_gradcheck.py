@@ -47,8 +47,13 @@ def test_trees_are_checked_leaf_by_leaf():
 
 
 @pytest.mark.parametrize("method", ["central", "complex"])
-def test_a_gradient_that_is_missing_or_nan_is_an_infinite_error(method):
-    for change in (lambda dx, dW, dc: (dx, None, dc), lambda dx, dW, dc: (dx, dW, dc * np.nan)):
+def test_a_gradient_that_is_missing_or_nan_or_of_another_shape_is_an_infinite_error(method):
+    for change in (
+        lambda dx, dW, dc: (dx, None, dc),
+        lambda dx, dW, dc: (dx, dW, dc * np.nan),
+        lambda dx, dW, dc: (dx.reshape(1, *dx.shape), dW, dc),
+        lambda dx, dW, dc: (dx, dW.ravel(), dc),
+    ):
         assert gradient_error(layers.linear, planted(change), ARGS, method=method) == np.inf
 
 

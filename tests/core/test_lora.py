@@ -105,6 +105,12 @@ def test_adapters_have_the_dtype_of_their_layer_and_the_plan_its_scaling():
     assert plan.scales[0]["layer1"] == 4 and not plan.draw(0, 0)["layer1"].B.any()
 
 
+def test_adapters_are_drawn_from_the_stream_of_that_purpose():
+    made = lora.init_adapters(WEIGHTS, {"layer1": 2}, "kaiming", 5, 1, 7)["layer1"].A
+    expected = lora.INITS["kaiming"](stream(5, "adapter", 1, 7), *made.shape)
+    np.testing.assert_array_equal(made, expected.astype(made.dtype))
+
+
 def test_adapters_follow_seed_head_and_step():
     ranks = [{"layer1": 3}] * 2
     draw = lambda seed, **plan: lora.plan(WEIGHTS, ranks, 1.0, seed=seed, **plan).draw(1, 5)["layer1"].A  # noqa: E731

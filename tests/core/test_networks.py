@@ -145,6 +145,29 @@ def test_weights_follow_their_seed_and_biases_and_norms_start_neutral():
     assert abs(wide.var() * 500 / 2 - 1) < 0.02  # 200,000 entries; a norm forgives any gain
 
 
+def test_weights_are_drawn_from_the_stream_of_that_purpose_and_blank_ones_have_the_same_dtype_by_default():
+    net = networks.mlp([3, 2], bias=False)
+    expected = stream(4, "weights").standard_normal((2, 3)) * np.sqrt(1 / 3)
+    np.testing.assert_array_equal(networks.init_weights(net, 4, "float64")["layer1"].W, expected)
+    assert (
+        networks.blank_weights(net)["layer1"].W.dtype == networks.init_weights(net, 4)["layer1"].W.dtype == "float32"
+    )
+
+
+@pytest.mark.parametrize(
+    ("activation", "norm", "gain"), [("relu", False, 2), ("tanh", False, 1), ("tanh", True, 2), ("relu", True, 2)]
+)
+def test_the_gain_of_a_hidden_layer_is_two_before_a_norm_or_a_half_open_activation(activation, norm, gain):
+    layers = networks.mlp([3, 4, 2], activation, norm).layers
+    assert (layers["layer1"].gain, layers["layer2"].gain) == (gain, 1)
+
+
+def test_a_loss_has_its_own_gradient_unless_a_factor_is_asked_for():
+    net, z, y = networks.mlp([3, 2], loss="squared-error"), np.ones((1, 2)), np.zeros((1, 2))
+    loss, dz = networks.loss_and_dz(net, z, y)
+    assert loss == 2 and dz.tolist() == [[2, 2]]
+
+
 def test_a_network_is_relu_without_norm_and_hard_labels_by_default():
     net = networks.mlp([2, 2, 2])
     assert net.chain == ("layer1", ACTIVATIONS["relu"], "layer2")

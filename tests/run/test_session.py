@@ -99,7 +99,8 @@ def test_a_worker_under_a_master_has_the_matrices_that_have_no_adapters(tmp_path
         write_weights(tmp_path / "w.safetensors", drawn)
         settings["init_from"] = str(tmp_path / "w.safetensors")
     (alone,), (first, _) = (
-        threads.run(size, lambda transport: list(everything(tiny.session(transport, **settings)))[0]) for size in (1, 2)
+        threads.run(size, lambda transport: list(everything(tiny.session(transport, **settings)))[0])
+        for size in (1, 2)
     )
     assert alone[-1].step == 6 and [record.losses for record in alone] == [record.losses for record in first]
 
