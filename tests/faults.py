@@ -73,6 +73,10 @@ def full_folder():
 # ---------------------------------------------------------------- the faults
 
 ARGUMENTS = {
+    "--data=fashion-mnist --data-dir=/nowhere": "fashion-mnist, data-dir /nowhere: cannot be read",
+    "--target=1": "target: belongs to --data PATH",
+    "--validate=64": "validate: 64 of 64 training rows, expected fewer",
+    "--validate=1.5": "validate: expected a number of rows, or a share below 1, got 1.5",
     "--zzz=1": "--zzz: unknown option; --help lists all",
     "--merge-evry=1": "--merge-evry: unknown option, did you mean --merge-every?",
     "--merge=1": "--merge: unknown option",
@@ -115,9 +119,9 @@ ARGUMENTS = {
     "--config=a\nb": r"config 'a\nb': cannot be read: No such file",
     "--out=/proc/minilte": "out /proc/minilte: No such file or directory; name a folder that can be written",
     "--resume=none": "none: no such folder; give the folder of a run",
-    "--out=": "--out: expected a path, got nothing",
-    "--resume=": "--resume: expected a path, got nothing",
-    "--config=": "--config: expected a path, got nothing",
+    "--out=": "--out: expected a value, got nothing",
+    "--resume=": "--resume: expected a value, got nothing",
+    "--config=": "--config: expected a value, got nothing",
     "--out=a --resume=b": "--out: a resumed run goes on in its own folder",
     "--init-from=none": "none: cannot be read: No such file",
     "--data=least_squares": "no such name, folder or file, did you mean least-squares?",
@@ -144,6 +148,11 @@ TABLES = {
     GOOD + "1,1,1.7\n": "t.csv line 9: target 1.7 is no whole number",
     "": "t.csv: empty",
     "a,b,label\n": "t.csv: a header and no rows",
+    "0,1,2\n3,4,1\n": "t.csv line 1: 0, 1, 2, … are the names that pandas gives to columns",
+    "red,2,1\n3,4,1\n": "t.csv line 1: column 1 ('red') is a word and column 2 a number",
+    "NA,2,1\n3,4,1\n": "t.csv line 1 column 1: expected a finite number, got 'NA'",
+    "7,0\n8,0\n": "t.csv: every target is 0, so there is nothing to learn; where that is the wrong column, name",
+    "1,2\n3,a\n": "t.csv line 2 column 2: 'a' is a word and '2' a number",
 }
 X, Y = np.eye(8), np.arange(8) % 2
 ARRAYS = {
@@ -151,6 +160,10 @@ ARRAYS = {
     "dtype": (dict(x=X.astype(complex), y=Y), "t.npz: array x has dtype complex128"),
     "object": (dict(x=np.array([Planted()] * 8, object), y=Y), "t.npz: array x has dtype object"),
     "nan": (dict(x=X * np.nan, y=Y), "t.npz: x_train[0, 0] is nan"),
+    "no names": (dict(arr_0=X, arr_1=Y), "t.npz: holds the arrays ['arr_0', 'arr_1'], expected"),
+    "one-hot": (dict(x=X, y=np.eye(2, dtype=int)[Y]), "t.npz: y has int64 of shape (8, 2), expected one label a row"),
+    "huge": (dict(x=X, y=Y * 1e20), "t in float32: y_t"),
+    "constant": (dict(x=X, y=Y * 0), "t.npz: every target is 0"),
 }
 IDX = {
     "magic": (
@@ -190,7 +203,7 @@ FAULTS = {
     },
     "label 10 of 10": Fault(
         ["--data=fashion-mnist", "--data-dir=images"],
-        [f"{Y_TRAIN}: label 10 at position 9, expected 0 to 9"],
+        [f"{Y_TRAIN} position 9: label 10, expected 0 to 9"],
         lambda: images(y=labels(*range(9), 10)),
     ),
     "out a file": Fault(["--out=file"], ["out file: expected a folder, found a file"], write("file", "")),

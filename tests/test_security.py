@@ -12,7 +12,7 @@ import tiny
 from safetensors.numpy import save
 
 import minilte
-from minilte.core.errors import BadInput
+from minilte.core.errors import BadInput, DiskTrouble
 from minilte.disk import folder
 from minilte.job import checkpoint, result
 from minilte.run.session import State
@@ -163,14 +163,19 @@ def test_a_link_inside_the_run_folder_and_a_link_to_it_are_fine():
 
 
 @pytest.mark.parametrize("name", ["a.json", "metrics.jsonl"])
-def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(place, name):
+def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(place, monkeypatch, name):
     Path("run").mkdir()
-    Path("run", f"{name}.tmp").symlink_to(place / "precious")
+    names = iter(["taken", "free"])
+    monkeypatch.setattr(folder, "temporary", lambda path: path.with_name(next(names)))
+    Path("run", "taken").symlink_to(place / "precious")
+    with pytest.raises(DiskTrouble, match="File exists"):
+        folder.write(Path("run", name), b"new")
+    assert Path("run", "taken").is_symlink()  # it is not ours
     folder.write(Path("run", name), b"new")
     assert Path("run", name).read_bytes() == b"new" and not Path("run", name).is_symlink()
 
 
-@pytest.mark.parametrize("name", ["step-1", ".new-step-3.tmp", ".old-step-1.tmp", "step-3"])
+@pytest.mark.parametrize("name", ["step-1", ".minilte-3.tmp", "step-3"])
 def test_a_save_deletes_a_link_and_not_what_it_names(place, name):
     for step in (1, 2):
         checkpoint.save(Path("run"), State(step, {}, (), {}), {})

@@ -82,13 +82,13 @@ def config(**changes) -> Config:
 
 
 def words(**values) -> list[str]:
-    """Settings as a person writes them: --merge-every=2 --no-bias --widths=5,4; None leaves one out."""
+    """Settings as a person writes them: --merge-every=2 --no-bias --widths=5,4; None and what is empty is left out."""
     argv = []
     for name, value in values.items():
         flag = flag_name(name)
         if isinstance(value, bool):
             argv.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value is not None:
+        elif value not in (None, "", ()):
             argv.append(f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}")
     return argv
 
@@ -186,7 +186,7 @@ def values(knob: dataclasses.Field) -> st.SearchStrategy:
         )
     else:
         one = st.booleans() if kind is bool else names if many else st.just("") | names
-    return st.lists(one, max_size=4).map(tuple) if many else one
+    return st.lists(one, min_size=bool(knob.default), max_size=4).map(tuple) if many else one
 
 
 @st.composite

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from minilte.core.errors import BadInput
+from minilte.disk.files import shown
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TARGETS = ("label", "labels", "target", "targets", "class", "y")
@@ -100,7 +101,7 @@ def _wanted(names: Sequence[str] | None, width: int, wanted: str, where: str) ->
         return found[0]
     if not found and (place := _place(wanted)) is not None and 0 <= place < width:
         return place
-    have = f"the columns {', '.join(names)}" if names else "no header"
+    have = f"the columns {', '.join(map(shown, names))}" if names else "no header"
     raise BadInput(
         f"{where}: --target {wanted!r:.60} fits {len(found)} columns, expected one name of {have:.120}, or 1 to {width}"
     )

@@ -5,12 +5,13 @@ folder is escaped, and the page forbids itself to load anything. The same folder
 """
 
 from collections.abc import Iterator, Sequence
+from os.path import realpath
 from pathlib import Path
 
 import minilte
 from minilte.core.errors import BadInput
 from minilte.disk import folder
-from minilte.disk.files import shown
+from minilte.disk.files import encoded, shown
 from minilte.disk.outputs import refuse_place
 from minilte.run.machine import one_blas_thread
 from minilte.show import change, curves, facts, settings
@@ -38,11 +39,11 @@ def write(paths: Sequence[Path], out: Path) -> None:
 
 def read_all(paths: Sequence[Path]) -> list[Run]:
     """The runs, and after a run the baseline that it trained with --versus. Raises BadInput."""
-    runs, given = [], [path.resolve() for path in paths]
+    runs, given = [], [realpath(encoded(path)) for path in paths]
     for path in paths:
         runs.append(read_run(path))
         inner = path / f"versus-{runs[-1].config.versus}"
-        if (inner / "metrics.jsonl").exists() and inner.resolve() not in given:
+        if (inner / "metrics.jsonl").exists() and realpath(encoded(inner)) not in given:
             runs.append(read_run(inner))
     if len(runs) > MOST:
         raise BadInput(f"runs: expected at most {MOST} on a page, got {len(runs)}")

@@ -105,6 +105,11 @@ def test_a_target_that_no_column_is_is_refused_with_the_columns(wanted):
     assert len(str(caught.value)) < 250
 
 
+def test_a_name_with_a_line_break_is_shown_on_one_line():
+    with pytest.raises(BadInput, match=r"^here: .* of the columns a, 'b\\nc', or 1 to 2$"):
+        layout(["a", "b\nc"], [], "z", "here")
+
+
 def test_a_word_has_a_letter_and_is_no_number():
     assert all(map(is_word, ("cat", "1x1", "é", "none", "0x1f")))
     assert not any(map(is_word, ("", "1", "1e5", "nan", "-inf", "NA", "1,234", "?", "--", "1_0")))

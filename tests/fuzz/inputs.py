@@ -190,7 +190,28 @@ def idx(draw) -> bytes:
 
 
 CELLS = st.sampled_from(
-    ["", " ", "nan", "inf", "1_0", "1e999", "a", '"', '"a\nb"', "label", "y", "\0", "-1", "1.5", "é", "1" * 5000]
+    [
+        "",
+        " ",
+        "NA",
+        "# label",
+        ' "label"',
+        "red",
+        "nan",
+        "inf",
+        "1_0",
+        "1e999",
+        "a",
+        '"',
+        '"a\nb"',
+        "label",
+        "y",
+        "\0",
+        "-1",
+        "1.5",
+        "é",
+        "1" * 5000,
+    ]
 )
 ROWS = st.lists(st.lists(CELLS | st.integers(-3, 3).map(str), min_size=1, max_size=4).map(",".join), max_size=6)
 CSV = NOISE | changed(ROWS.map(lambda rows: "\n".join(rows).encode())) | of(b"a,b,label\n" + b"1,2,0\n3.5,4,1\n" * 4)
@@ -263,6 +284,47 @@ def npy_of(array) -> bytes:
     content = io.BytesIO()
     np.lib.format.write_array(content, array)
     return content.getvalue()
+
+
+# what a program may hand over in the place of arrays; good ones are 6 wide, with targets 4 wide or labels of three
+SAMPLES = [
+    np.eye(8, 6),
+    np.eye(8, 6).tolist(),
+    np.ones((8, 3, 2)),
+    np.eye(2, 6, dtype="u1"),
+    np.eye(8, 6, dtype="f2"),
+]
+GOALS = [
+    np.arange(8) % 3,
+    (np.arange(8) % 3)[:, None],
+    np.eye(8, 4),
+    np.eye(8)[:, 0],
+    np.arange(8) > 3,
+    ["a", "b"] * 4,
+]
+ODD = [None, "x", b"x", 3, 3.5, 10**400, [], [[]], [[1], [1, 2]], {"a": 1}, {1}, object, (1, 2), np.ma.masked, "\n"]
+ODD += [np.zeros(()), np.zeros((0, 6)), np.zeros((8, 0)), np.ma.array(np.eye(8, 6)), np.eye(8, 6) * 1j]
+ODD += [
+    np.zeros(8, "M8[s]"),
+    np.zeros(8, "i4,f4"),
+    np.full((8, 6), None),
+    np.array(["", "\ud800"]),
+    np.zeros((1,) * 60),
+]
+ODD += [np.full((8, 6), value) for value in (np.nan, np.inf, 1e30, 1e300, -(2**63), np.longdouble("1e4000"))]
+ODD += [np.full(8, value) for value in (-1, 2**63, 2**64 - 1, 65535, 0.5, np.nan)]
+ARRAYS = st.sampled_from([*SAMPLES, *GOALS, *ODD])
+
+
+@st.composite
+def datasets(draw) -> list:
+    """The fields of a data set, good but for one or two of them."""
+    rows = slice(draw(st.integers(1, 8)))
+    y, classes = draw(st.sampled_from([(np.arange(8) % 3, 3), (np.eye(8, 4), None), (np.eye(8)[:, 0], None)]))
+    fields = [np.eye(8, 6), y, np.eye(8, 6)[rows], y[rows], classes, "made", None, None, None, (), "", ()]
+    for _ in range(draw(st.integers(0, 2))):
+        fields[draw(st.integers(0, len(fields) - 1))] = draw(ARRAYS | VALUES)
+    return fields
 
 
 BOMB = saved(x=np.zeros((8, 2 * 10**6)), y=np.arange(8) % 2)  # 124 kB that hold 128 MB

@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from minilte.core import networks
+from minilte.data.dataset import Dataset
 from minilte.data.idx import IMAGES, LABELS, NAMES, read_idx, write_idx
 from minilte.data.sources import load
 from minilte.disk import folder
 from minilte.disk.weights import read_weights, tensors
 from minilte.job import checkpoint, result
 from minilte.job.records import read_records
+from minilte.library import fit
 from minilte.run.machine import changed as differences
 from minilte.run.machine import fingerprint
 from minilte.run.session import State
@@ -105,7 +107,22 @@ SETTINGS = inputs.OBJECTS.map(lambda odd: inputs.as_json({"format": stored.FORMA
 SUMMARY = {"inputs": 6, "outputs": 4, "classes": None}
 SIZES = st.dictionaries(st.sampled_from(list(SUMMARY)), inputs.VALUES).map(lambda odd: inputs.as_json(SUMMARY | odd))
 
+
+def dataset(values: list) -> None:
+    """A run of no steps on whatever somebody calls a dataset."""
+    fit(tiny.config(steps=0, rank=1, batch=2), Dataset(*values))
+
+
 READERS = {
+    "a dataset": Reader(inputs.datasets(), dataset),
+    "an evaluation": Reader(
+        st.tuples(inputs.ARRAYS, inputs.ARRAYS), lambda given: result.load("run").evaluate(*given)
+    ),
+    "a prediction": Reader(inputs.ARRAYS, lambda x: result.load("run").predict(x)),
+    "csv with a target": Reader(
+        st.tuples(inputs.CSV, inputs.WORDS),
+        lambda given: in_place("t.csv", lambda: load("t.csv", target=given[1]))(given[0]),
+    ),
     "command line": Reader(inputs.ARGV, lambda argv: Config(**parse(MADE, argv))),
     "toml": Reader(inputs.TOML, in_place("run.toml", lambda: Config(**read_toml("run.toml")))),
     "idx": Reader(

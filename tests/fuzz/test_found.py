@@ -24,7 +24,8 @@ from minilte.run.machine import changed
 from minilte.settings import stored
 from minilte.settings.config import Config
 from minilte.settings.flags import parse, parser
-from minilte.settings.stored import read_toml
+from minilte.settings.stored import LARGEST, read_toml
+from minilte.show.page import read_all
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +56,8 @@ def test_a_line_break_in_a_word_stays_out_of_the_line(argv):
     refused(lambda: parse(parser("p", "", settings=True), argv), repr(argv[-1])[1:-1].split("=")[0])
 
 
-def test_a_key_of_500_000_parts_is_refused_at_once():
-    refused(lambda: read_toml(put("a.toml", "a" + ".a" * 500_000)), "a.toml: not a TOML file")
+def test_a_key_of_100_000_parts_is_refused_at_once():
+    refused(lambda: read_toml(put("a.toml", "a" + ".a" * 100_000)), "a.toml: not a TOML file")
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,8 @@ def test_a_deep_key_is_refused(text):
     refused(lambda: read_toml(put("a.toml", text)), "a.toml: not a TOML file")
 
 
-@pytest.mark.parametrize("text", ["data = '../../a.b/../c.d.e'", "shares = [0.5, 0.25, 0.25]", "heads.a.b = 1"])
-def test_dots_that_are_few_or_in_values_pass(text):
+@pytest.mark.parametrize("text", ["data = '../../a.b/../c.d.e'", "shares = [0.5, 0.25, 0.25]"])
+def test_dots_in_values_pass(text):
     read_toml(put("a.toml", text))
 
 
@@ -86,11 +87,13 @@ def test_a_list_too_deep_to_show_is_refused_by_its_field():
     refused(lambda: Config(dtype=deep), "dtype: expected text, got list too long to show")
 
 
-@pytest.mark.parametrize("read", [lambda: read_toml("big"), lambda: folder.read_json(Path("big"))])
-def test_a_file_larger_than_any_settings_is_refused_unread(read):
+@pytest.mark.parametrize(
+    ("read", "most"), [(lambda: read_toml("big"), LARGEST), (lambda: folder.read_json(Path("big")), TEXT)]
+)
+def test_a_file_larger_than_any_settings_is_refused_unread(read, most):
     with open("big", "wb") as file:
         file.truncate(2**40)  # without a byte on disk
-    refused(read, f"big: {2**40} bytes, expected at most {TEXT}")
+    refused(read, f"big: {2**40} bytes, expected at most {most}")
 
 
 # ---------------------------------------------------------------- data
@@ -134,6 +137,7 @@ def test_a_small_gzip_that_would_fill_the_memory_is_refused_unpacked():
 def test_no_folder_has_such_a_name(path):
     refused(lambda: folder.create(Path(path)), "out 'a", "expected a path")
     refused(lambda: stored.read_settings(Path(path)), "no such folder")
+    refused(lambda: read_all([Path(path)]), "expected a path")
 
 
 def test_a_key_with_a_line_break_is_shown_on_one_line():

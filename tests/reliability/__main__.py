@@ -3,15 +3,26 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from minilte.comm.solo import Solo
-from minilte.commands import shared as command
+from minilte.commands.shared import JSON, Command
 from minilte.core.errors import BadInput
-from minilte.settings.flags import parse, parser
-from minilte.settings.knob import check_fields, knob
-from reliability import answers, damage, deaths, hangs, health, jobs, kills, processes, signals, soak
+from minilte.settings.knob import knob, of_knobs
+from reliability import (
+    answers,
+    damage,
+    deaths,
+    hangs,
+    health,
+    jobs,
+    kills,
+    outputs,
+    processes,
+    signals,
+    soak,
+    streams,
+    world,
+)
 from reliability.rows import HEAD, Row, line
 
 MEASURES = {
@@ -21,13 +32,16 @@ MEASURES = {
     "processes": processes.measure,
     "signals": signals.measure,
     "answers": answers.measure,
+    "streams": streams.measure,
+    "world": world.measure,
+    "outputs": outputs.measure,
     "hangs": hangs.measure,
     "health": health.measure,
     "kills": kills.measure,
 }
 
 
-@dataclass(frozen=True)
+@of_knobs
 class Options:
     """How much is tried, and how the outcome is written."""
 
@@ -35,30 +49,18 @@ class Options:
     full: bool = knob(False, "all of it, about seven minutes")
     only: str = knob("", f"one measure: {', '.join(MEASURES)}")
     seed: int = knob(0, "of everything that is drawn at random", least=0)
-    json: bool = knob(False, "write JSON on stdout and nothing else")
-    debug: bool = knob(False, "show tracebacks")
+    json: bool = JSON
 
-    def __post_init__(self):
-        check_fields(self)
+    def check(self):
         if self.quick and self.full:
             raise BadInput("--quick: not together with --full; give one")
         if self.only and self.only not in MEASURES:
             raise BadInput(f"--only: expected one of {', '.join(MEASURES)}, got {self.only!r:.60}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    return command.main(scoreboard, flags, argv, Solo())
-
-
-def flags():
-    """The parser of this command's flags."""
-    return parser("./run reliability", __doc__, Options)
-
-
-def scoreboard(argv: Sequence[str], _) -> int:
+def scoreboard(options: Options, *_) -> int:
     """Measure every row; 0 when all targets are met, 1 otherwise."""
-    options, rows, begun = Options(**parse(flags(), argv)), [], time.monotonic()
+    rows, begun = [], time.monotonic()
     if jobs.MPIRUN is None:
         raise BadInput("reliability: no mpirun is on PATH; pip install 'minilte[mpi]'")
     tell = print if not options.json else lambda *_, **__: None
@@ -80,9 +82,12 @@ def scoreboard(argv: Sequence[str], _) -> int:
 def timed(measure: Callable[[bool, int], list[Row]], full: bool, seed: int) -> list[Row]:
     """The rows of a measure; the first one says how long they all took."""
     begun = time.monotonic()
-    first, *others = measure(full, seed)
+    with jobs.unsynced():
+        first, *others = measure(full, seed)
     return [first._replace(seconds=time.monotonic() - begun), *others]
 
+
+main = Command("./run reliability", __doc__, Options, scoreboard)
 
 if __name__ == "__main__":
     sys.exit(main())

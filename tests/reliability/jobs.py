@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,8 @@ PLAIN = """import sys
 from minilte.commands import train
 from minilte.show import pictures
 pictures.run_pictures = lambda *_: None  # they take longer than all the rest
-sys.exit(train.main(sys.argv[1:]))"""
+train.main.exit()"""
+QUIET = ("-c", PLAIN, "--quiet")
 LIMIT = 60.0  # seconds, for a job that takes one or two
 PATIENCE = 5.0  # seconds, for what a job that was killed leaves behind to go away
 
@@ -42,13 +43,21 @@ def place() -> Iterator[Path]:
 
 
 def start(
-    folder: Path, processes: int | None, *argv: str, launcher: list[str] | None = None, program: str = PLAIN
+    folder: Path,
+    processes: int | None,
+    *argv: str,
+    program: Sequence[str] = QUIET,
+    python: Sequence[str] = (sys.executable,),
+    mpirun: Sequence[str] = (str(MPIRUN),),
+    **env: str,
 ) -> subprocess.Popen:
     """The command on so many processes, None for plain python; what it says goes to `said` in its folder."""
-    launcher = launcher or ([] if processes is None else [MPIRUN, "-n", str(processes), sys.executable])
-    command = [*(launcher or [sys.executable]), "-c", program, "--quiet", *argv]
+    launcher = [] if processes is None else [*mpirun, "-n", str(processes)]
+    command = [*launcher, *python, *program, *argv]
     with open(folder / "said", "wb") as said:
-        return subprocess.Popen(command, cwd=folder, env=ENV, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        return subprocess.Popen(
+            command, cwd=folder, env=ENV | env, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+        )
 
 
 def ended(process: subprocess.Popen, limit: float = LIMIT) -> int | None:
@@ -66,6 +75,16 @@ def last_words(folder: Path) -> str:
     lines = (folder / "said").read_text(errors="replace").splitlines()
     ours = [line for line in lines if line.startswith("minilte: error:")]
     return (ours or lines[-1:] or ["nothing"])[0]
+
+
+def refused(folder: Path, job: subprocess.Popen, code: int, words: Sequence[str] = ()) -> str:
+    """What is wrong with the end of a job that must leave with a code and a line of ours with these words."""
+    got = ended(job)
+    said = (folder / "said").read_text(errors="replace")
+    lines = [line for line in said.splitlines() if line.startswith("minilte: error:")]
+    if got != code or len(lines) != 1 or "Traceback" in said or not all(word in lines[0] for word in words):
+        return f"exit {got}, {len(lines)} lines, {last_words(folder)}"
+    return f"{many} processes left" if (many := left(folder)) else ""
 
 
 # ---------------------------------------------------------------- processes
@@ -109,6 +128,16 @@ def left(folder: Path) -> int:
 # ---------------------------------------------------------------- runs
 
 
+@contextlib.contextmanager
+def unsynced() -> Iterator[None]:
+    """This process does not wait for the disk: what it has written outlives it, and only machines that die need more."""
+    real, os.fsync = os.fsync, lambda handle: None
+    try:
+        yield
+    finally:
+        os.fsync = real
+
+
 class Whole(NamedTuple):
     """A run that nothing disturbed."""
 
@@ -133,12 +162,19 @@ def written(run: Path) -> int:
     return sum(path.stat().st_size for path in logs if path.exists())
 
 
-def unbroken(folder: Path, **settings) -> Whole:
-    """The run of one process that nothing disturbs."""
-    code = ended(start(folder, None, "--out=run", *tiny.flags(**settings)))
-    if code != 0:
-        raise RuntimeError(f"an undisturbed run left with {code}: {last_words(folder)}")
-    return Whole(outcome(folder / "run"), written(folder / "run"))
+def unbroken(run: Path, **settings) -> Whole:
+    """The run that nothing disturbs, in this process."""
+    tiny.go_on(tiny.begin(run, **settings))
+    return Whole(outcome(run), written(run))
+
+
+def goes_on(folder: Path, whole: Whole, processes: int | None) -> str:
+    """Resume the run in a folder; what is wrong with its end, or with what it leaves."""
+    run = folder / "run"
+    code = ended(start(folder, processes, "--resume=run"))
+    if code != 0 or outcome(run) != whole.outcome or temporary(run) or left(folder):
+        return f"resumed with exit {code}, {last_words(folder)}"
+    return ""
 
 
 def temporary(run: Path) -> list[str]:

@@ -35,8 +35,8 @@ class Seen(NamedTuple):
 
 
 def measure(full: bool, seed: int) -> list[Row]:
-    """The rows of 100 kills, or a dozen."""
-    return rows(100 if full else 12, seed)
+    """The rows of 100 kills, or eight."""
+    return rows(100 if full else 8, seed)
 
 
 def rows(
@@ -45,7 +45,7 @@ def rows(
     """So many kills, in as many runs as it takes."""
     with jobs.place() as place:
         seen, lost, runs = Seen({}, [], [], [], []), 0, 0
-        whole = {kind: unbroken(place / kind, kind) for kind in kinds}
+        whole = {kind: jobs.unbroken(place / kind, **SETTINGS | KINDS[kind]) for kind in kinds}
         while (before := sum(seen.kills.values())) < kills:
             kind, folder, wrong = kinds[runs % len(kinds)], place / str(runs), len(seen.different)
             folder.mkdir()
@@ -60,12 +60,6 @@ def rows(
         none_of("  success told without a whole run", seen.lies, runs),
         none_of("  processes or temporary files left", seen.left, runs),
     ]
-
-
-def unbroken(folder: Path, kind: str) -> jobs.Whole:
-    """The run of a kind that nothing disturbs."""
-    folder.mkdir()
-    return jobs.unbroken(folder, **SETTINGS | KINDS[kind])
 
 
 def one_run(folder: Path, kind: str, whole: jobs.Whole, most: int, seed: str, sizes: tuple, seen: Seen) -> None:

@@ -11,7 +11,21 @@ import pytest
 from minilte.disk import folder
 from minilte.job import checkpoint
 from reliability import __main__ as scoreboard
-from reliability import answers, damage, deaths, jobs, kills, processes, rows, signals, soak
+from reliability import (
+    answers,
+    cases,
+    damage,
+    deaths,
+    jobs,
+    kills,
+    outputs,
+    processes,
+    rows,
+    signals,
+    soak,
+    streams,
+    world,
+)
 
 needs_mpirun = pytest.mark.skipif(jobs.MPIRUN is None, reason="no mpirun; pip install 'minilte[mpi]'")
 TESTS = Path(__file__).parents[1]
@@ -49,9 +63,27 @@ def test_bad_input_is_answered_soon():
 
 
 @needs_mpirun
+def test_a_job_that_is_stopped_while_it_starts_ends_at_once():
+    assert_met([signals.starts(1, seed=1)])
+
+
+@needs_mpirun
+@pytest.mark.parametrize("of", [streams.CASES, world.OTHER, outputs.TAKEN], ids=["streams", "other", "taken"])
+def test_the_world_around_a_run_may_be_odd(of):
+    assert_met([cases.row("", of, 1, seed=1)])
+
+
+@needs_mpirun
+@pytest.mark.long
+@pytest.mark.parametrize("of", [world.GOING, world.APART, outputs.PICTURES], ids=["going", "apart", "pictures"])
+def test_the_world_around_a_run_may_change(of):
+    assert_met([cases.row("", of, None, seed=1)])
+
+
+@needs_mpirun
 @pytest.mark.long
 def test_many_processes_give_one_result():
-    assert_met([processes.row("", [(None, 1), (None, 3)], seed=1)])
+    assert_met([processes.row("", [({}, 1), ({}, 3)], seed=1)])
 
 
 @needs_mpirun
@@ -98,6 +130,19 @@ def test_a_checkpoint_without_sums_is_seen_to_take_damage(monkeypatch):
     monkeypatch.setattr(checkpoint, "read_manifest", trusting)
     flipped, _ = damage.rows(200, 1, seed=0)
     assert not flipped.met and "accepted" in flipped.notes[0]
+
+
+def test_a_case_that_goes_wrong_is_told_by_its_name():
+    row = cases.row("things", {"one": lambda folder: "lost", "two": lambda folder: ""}, None, seed=0)
+    assert not row.met and (row.figure, row.notes) == ("1 of 2", ("one: lost",))
+
+
+def test_a_command_that_writes_over_a_file_is_seen(tmp_path):
+    before = cases.contents(tmp_path)
+    (tmp_path / "place").touch()
+    made = cases.contents(tmp_path)
+    (tmp_path / "place").write_text("mine")
+    assert before != made != cases.contents(tmp_path)
 
 
 @pytest.mark.parametrize(("met", "code"), [(True, 0), (None, 0), (False, 1)])
