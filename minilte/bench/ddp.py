@@ -30,6 +30,11 @@ def seconds_on(processes: int) -> float:
     return float(outs[0].split()[-1])
 
 
+def of_a_process(processes: int) -> Size:
+    """The work of a process in a step: its part of the batch, for a whole network."""
+    return Size()._replace(batch=Size().batch // processes, heads=1)
+
+
 def main(process: int, size: int, store: str) -> None:
     """A process of the job."""
     import torch
@@ -39,7 +44,7 @@ def main(process: int, size: int, store: str) -> None:
 
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=process, world_size=size)
-    own = Size()._replace(batch=Size().batch // size, heads=1)
+    own = of_a_process(size)
     net = torch.nn.parallel.DistributedDataParallel(network(own.widths))
     step = dense(own, net)
     times = [seconds(step) for _ in range(STEPS + 1)][1:]
