@@ -123,6 +123,7 @@ ARGUMENTS = {
     "--resume=": "--resume: expected a value, got nothing",
     "--config=": "--config: expected a value, got nothing",
     "--out=a --resume=b": "--out: a resumed run goes on in its own folder",
+    "--resume-latest-good": "--resume-latest-good: expected --resume RUN beside it",
     "--init-from=none": "none: cannot be read: No such file",
     "--data=least_squares": "no such name, folder or file, did you mean least-squares?",
 }

@@ -39,12 +39,19 @@ def as_lists(weights):
     return [(layer.W, layer.c) for layer in weights.values()]
 
 
-def adapters_of(plan, step=0):
-    return [[(pair.A, pair.B) for pair in plan.draw(n, step).values()] for n in range(len(plan.ranks))]
+def dense_start(task, plan):
+    """Weights, adapters and scales at the start, as the dense oracle takes them."""
+    adapters = [[tuple(pair) for pair in plan.draw(n, 0).values()] for n in range(len(plan.ranks))]
+    return as_lists(task.weights), adapters, [list(scales.values()) for scales in plan.scales]
 
 
-def scales_of(plan):
-    return [list(scales.values()) for scales in plan.scales]
+def up_to_merges(run, batch):
+    """The steps of an `oracle.Explorer`; yields their number where it has to merge, which is left to the caller."""
+    for t in range(STEPS):
+        for n in range(run.N):
+            run.step(n, t, *batch(n, t))
+        if (t + 1) % run.s.every == 0 or t + 1 == STEPS:
+            yield t + 1
 
 
 class Alone:

@@ -139,6 +139,15 @@ def test_a_python_without_pip_is_named_with_the_remedy(checkout):
     )
 
 
+@pytest.mark.parametrize("command", ["train", "test", "reliability", "docs", "mutants"])
+def test_where_the_set_up_fails_nothing_is_run_and_the_code_is_its_own(checkout, command):
+    (checkout.tools / "python3").write_text(
+        '#!/bin/sh\ncase "$*" in *" install "*) echo "no network" >&2; exit 7 ;; esac'
+    )
+    done = checkout(command)
+    assert done.returncode == 7 and "ran " not in done.stdout and "no network" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_checkout_that_cannot_be_written_is_one_line_where_that_matters(checkout, ready):
     if ready:

@@ -111,8 +111,8 @@ def guarded(method: Method, heads: int, clip: bool) -> Method:
             head = facts.recover(shown.main, head, fraction, step)
         return method.hear(shown.main, head, step)
 
-    def view(told, before, said):
-        rest = dict(told)
+    def view(shown, before, said):
+        rest = dict(shown)
         trust = np.array(rest.pop("trust"))
         if said is not None:
             said = {n: counted(before.main, n, words, trust[n]) for n, words in said.items()}

@@ -96,8 +96,8 @@ def quantized(
         seen = method.show(main, step)
         return by_kind({name: packed.pack(W, kind, draw(name, step)) for name, W in seen["weights"].items()}, seen)
 
-    def view(told, before, said):
-        rest = dict(told)
+    def view(shown, before, said):
+        rest = dict(shown)
         codes, scales = rest.pop("codes"), rest.pop("scales")
         copies = {name: empty[name]._replace(codes=codes[name], absmax=scales[name]) for name in codes}
         W = copies if stay_packed else {name: packed.unpacked(copy) for name, copy in copies.items()}

@@ -26,19 +26,17 @@ def cut(flat: Array, sizes: Sequence[int]) -> list[Array]:
 
 def leaves_as(like: Tree, given: Tree) -> list[Array]:
     """The leaves of a tree in the order of its template. Raises ValueError where the two do not fit."""
-    found: list[Array] = []
-
-    def take(template, leaf):
-        if (leaf.shape, leaf.dtype) != (template.shape, template.dtype):
+    found = dict(tree.named(given))
+    if found.keys() != (paths := dict(tree.named(like))).keys():
+        odd = ", ".join(sorted(found.keys() ^ paths.keys()))
+        raise ValueError(f"what is sent has {len(found)} arrays, its template {len(paths)}; not in both: {odd:.200}")
+    for path, template in paths.items():
+        if ((leaf := found[path]).shape, leaf.dtype) != (template.shape, template.dtype):
             raise ValueError(
-                f"what is sent has {leaf.dtype}{leaf.shape} where its template has {template.dtype}{template.shape}"
+                f"what is sent has {leaf.dtype}{leaf.shape} as {path or 'its array'} where its template has"
+                f" {template.dtype}{template.shape}"
             )
-        found.append(leaf)
-
-    tree.map(take, like, given)
-    if len(found) != (leaves := len(tree.leaves(given))):
-        raise ValueError(f"what is sent has {leaves} arrays, its template {len(found)}")
-    return found
+    return [found[path] for path in paths]
 
 
 def filled(flat: Array, like: Tree) -> Tree:

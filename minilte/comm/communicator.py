@@ -119,12 +119,17 @@ class Communicator:
         kinds at the top of the tree.
         """
         dtype = leaf_dtype(like)
-        flat = [cat(leaves_as(like, vector)).view(dtype) for vector in trees]
+        rows = np.empty((len(trees), tree.size(like)), dtype)  # of each head here, its tree as a vector
+        for row, each in zip(rows, trees, strict=True):
+            leaves = leaves_as(like, each)
+            for place, leaf in zip(cut(row, [leaf.size for leaf in leaves]), leaves):
+                place[:] = leaf.reshape(-1)
         slices = [block(tree.size(like), self.size, process) for process in range(self.size)]
         here = len(slices[self.process]) * dtype.itemsize
-        parts = [cat(vector[piece.start : piece.stop] for vector in flat) for piece in slices]
+        parts = [as_bytes(rows[:, piece.start : piece.stop]) for piece in slices]
         arrived = self.transport.alltoall(parts, [len(own) * here for own in self.blocks])
-        mine = in_order(np.concatenate(arrived).view(dtype).reshape(self.heads, -1))
+        shapes = [(len(own), len(slices[self.process])) for own in self.blocks]
+        mine = in_order([row for part, shape in zip(arrived, shapes) for row in part.view(dtype).reshape(shape)])
         sizes = [len(piece) * dtype.itemsize for piece in slices]
         buffer = self.transport.gather(cat([mine, self._note(notes)]), self._counts(sizes), everywhere=True)
         for kind, span in spans(like).items():

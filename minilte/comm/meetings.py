@@ -57,7 +57,7 @@ def merge_by_master(comm: Communicator, method: Method, main: Tree, shown: Tree,
         main = method.merge(main, everyone, step, comm.each)
         buffer = method.show(main, step)
     losses = comm.spread(buffer, losses, method.lasting)
-    shown = method.view(buffer, shown, dict(zip((head.index for head in heads), said)))
+    shown = method.view(buffer, shown, dict(zip(comm.mine, said)))
     return main, shown, losses
 
 

@@ -1,15 +1,14 @@
 """What training costs, by the closed forms: memory and traffic of LTE and of full rank: python -m minilte.cost."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from minilte.commands.shared import JSON, Command
+from minilte.commands.shared import JSON, Command, refuse_beside
 from minilte.commands.streams import write
 from minilte.core.errors import BadInput
 from minilte.cost import forms, tables
 from minilte.cost.figure10 import PAPER
 from minilte.cost.forms import Model
-from minilte.settings.knob import MOST, flag_name, knob, of_knobs
+from minilte.settings.knob import MOST, knob, of_knobs
 from minilte.show.crossings import picture
 
 NUMBERS = 10**15  # most of a model: a thousand times the largest there is
@@ -63,13 +62,6 @@ def check_given(given: dict) -> None:
         refuse_beside(counts[0], given, SHAPE, "M and M_lte come from widths and rank, or are given")
         if len(counts) < len(COUNTS) or not all(given[name] for name in COUNTS):
             raise BadInput("numbers: expected --numbers M and --lte-numbers M_lte together, each above 0")
-
-
-def refuse_beside(name: str, given: dict, others: Sequence[str], reason: str) -> None:
-    """Raises BadInput if another flag stands beside `name`."""
-    for other in others:
-        if other in given:
-            raise BadInput(f"{flag_name(name)}: got --{flag_name(other)} beside it, but {reason}; leave one out")
 
 
 def model_from(options: Options) -> Model:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from minilte.commands.shared import JSON, Command
+from minilte.commands.shared import JSON, Command, refuse_beside
 from minilte.commands.streams import bar, say, write
 from minilte.core.errors import BadInput
+from minilte.disk.outputs import make_folder
 from minilte.settings.config import nearest
 from minilte.settings.knob import knob, of_knobs
 
@@ -21,7 +22,7 @@ class Options:
     json: bool = JSON
 
 
-def experiments(options: Options, *_) -> int:
+def experiments(options: Options, given: dict, _) -> int:
     """Measure the claims that were asked for. A claim that fails here is a result, not an error."""
     from minilte.experiments import CLAIMS, rows
 
@@ -34,6 +35,8 @@ def experiments(options: Options, *_) -> int:
         from minilte.experiments import picture
         from minilte.show import plateau
 
+        refuse_beside("picture", given, ("claims", "seeds", "json"), "the picture is of the method, not of claims")
+        make_folder(Path(options.picture))  # before the training that it takes
         plateau.picture(Path(options.picture), *picture.curves(), picture.floors())
         return 0
     measured = []

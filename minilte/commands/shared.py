@@ -15,9 +15,9 @@ from minilte.comm.launch import STOPS, first_of_job
 from minilte.comm.solo import Solo
 from minilte.commands.signals import handled, in_main_thread, leave
 from minilte.commands.streams import hold, say, settle
-from minilte.core.errors import MinilteError
+from minilte.core.errors import BadInput, MinilteError
 from minilte.settings.flags import parse, parser
-from minilte.settings.knob import knob, of_knobs
+from minilte.settings.knob import flag_name, knob, of_knobs
 
 JSON = knob(False, "write JSON on stdout and nothing else")
 
@@ -162,6 +162,13 @@ HEAD, TAIL = 300, 200  # letters of a line that are kept: its start says where, 
 def cut(line: str) -> str:
     """The line without its middle, where it is too long to read."""
     return line if len(line) <= HEAD + TAIL + 3 else f"{line[:HEAD]} … {line[-TAIL:]}"
+
+
+def refuse_beside(name: str, given: dict, others: Sequence[str], reason: str) -> None:
+    """Raises BadInput if another flag stands beside `name`."""
+    for other in others:
+        if other in given:
+            raise BadInput(f"{flag_name(name)}: got --{flag_name(other)} beside it, but {reason}; leave one out")
 
 
 def catch_signals() -> Callable[[], int]:

@@ -63,6 +63,8 @@ def settings(options: Options, given: dict) -> dict:
     """The settings given in the file and by flags, which win. Raises BadInput."""
     if options.resume and options.out:
         raise BadInput("--out: a resumed run goes on in its own folder; leave it out")
+    if options.resume_latest_good and not options.resume:
+        raise BadInput("--resume-latest-good: expected --resume RUN beside it, which names the run that goes on")
     table = read_toml(options.config) if options.config else {}
     return table | {name: given[name] for name in all_settings() if name in given}
 
@@ -80,7 +82,7 @@ def started_in(transport) -> tuple[str, bool]:
 def no_conflict(config: Config, values: dict, options: Options, start: str) -> None:
     """A resumed run keeps its settings, and waits longer for a process than for late heads. Raises BadInput."""
     had, asked = (absolute(of, start).flat() for of in (config, config.replace(**values)))
-    for name in values:
+    for name in values if options.resume else ():
         if (value := asked[name]) != had.get(name):
             raise BadInput(
                 f"{flag_name(name)}: the run in {Path(options.resume)} has {had.get(name)!r}, got {value!r};"

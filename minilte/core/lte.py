@@ -39,7 +39,7 @@ def merged(
     return layers
 
 
-MEAN = Rule(lambda weights: None, lambda state, *merge: (merged(*merge), state), bounded=True)  # the paper's rule
+MEAN = Rule(lambda weights: None, lambda state, *merge: (merged(*merge), state), True, True)  # the paper's rule
 
 
 def mean(trees: Sequence[Tree], w: Sequence[float]) -> Tree:

@@ -83,6 +83,7 @@ class Rule(NamedTuple):
     init: Callable[[Weights], Tree]
     merge: Callable[..., tuple[Weights, Tree]]
     bounded: bool = False  # is rank(W_t - W_0) <= sum_n r_n without resets (law L2)?
+    telescopes: bool = False  # is W_t = W_0 + sum_n w_n s_n V_n without resets (law L1)?
 
 
 class Task(NamedTuple):
@@ -95,4 +96,3 @@ class Task(NamedTuple):
     optimizer: Any  # optim.Optimizer
     rate: Callable[[int], float]  # step -> learning rate
     clip: float | None = None  # largest norm of a gradient
-    schedule: Callable[[float], Callable[[int], float]] | None = None  # largest rate -> (step -> rate)

@@ -213,7 +213,8 @@ def lte_memory(model: Model, topology: str, master: bool = False) -> Memory:
     A process that merges (all under all-gather, the master of a server) keeps the V_n of all heads, others their own.
     A server's workers hold q(W); its master holds W, and q(W) beside it where that differs.
     """
-    own, merges = heads(model)[0], master or topology == "allgather"
+    first = 1 if topology == "server" and not master and model.P > 1 else 0  # process 0 of a server is no worker
+    own, merges = heads(model)[first], master or topology == "allgather"
     codes = model.M if topology == "server" and model.q < 1 else 0
     weights = (model.M if master or not codes else 0) + (model.q - model.scales) * codes
     lte, kept = own * model.M_lte, (model.N if merges else own) * model.M_lte

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from minilte.comm.blocks import block
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
 from minilte.core.types import Array
@@ -36,7 +37,7 @@ class Workers:
 def batches(
     data: Dataset, batch: int, heads: int, seed: int, head_data: str = "own"
 ) -> Callable[[int, int], tuple[Array, Array]]:
-    """The function (head, step) -> (x, y) that takes `block`'s samples out of the training set.
+    """The function (head, step) -> (x, y) that takes `rows`'s samples out of the training set.
 
     Raises BadInput for a batch above the training set, or too small to give each head a sample.
     """
@@ -54,23 +55,24 @@ def batches(
         )
 
     def samples(head: int, step: int) -> tuple[Array, Array]:
-        rows = block(n_train, batch, heads, head, step, seed, head_data)
-        return data.x_train[rows], data.y_train[rows]
+        mine = rows(n_train, batch, heads, head, step, seed, head_data)
+        return data.x_train[mine], data.y_train[mine]
 
     return samples
 
 
-def block(n_train: int, batch: int, heads: int, head: int, step: int, seed: int, head_data: str = "own") -> Array:
+def rows(n_train: int, batch: int, heads: int, head: int, step: int, seed: int, head_data: str = "own") -> Array:
     """Indices into the training set for one head at one step, of a batch that `batches` admits.
 
-    own    the head's block of `np.array_split` of the cumulative batch; in head order they are the whole
+    own    the head's `block` of the cumulative batch; in head order they are the whole
     same   the whole cumulative batch
     """
     epoch, start = divmod(step * batch, n_train)
     whole = _permutation(seed, epoch, n_train)[start : start + batch]
     if len(whole) < batch:  # the rest is of the next epoch, and no later, since batch <= n_train
         whole = np.concatenate([whole, _permutation(seed, epoch + 1, n_train)[: batch - len(whole)]])
-    return whole if head_data == "same" else np.array_split(whole, heads)[head]
+    mine = block(batch, heads, head)
+    return whole if head_data == "same" else whole[mine.start : mine.stop]
 
 
 @lru_cache(maxsize=4)  # heads run in threads: two misses at once draw the same permutation

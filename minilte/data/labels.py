@@ -23,7 +23,10 @@ def numbered(y: Array, classes: Sequence, place: Callable[[int], str]) -> Array:
     """
     known = np.asarray(classes)
     alike = (y.dtype.kind == "U") == (known.dtype.kind == "U")
-    at = np.minimum(np.searchsorted(known, y), len(known) - 1) if alike else np.zeros(y.shape, int)
+    order = np.argsort(known)  # a caller's classes are in any order
+    at = np.zeros(y.shape, int)
+    if alike:
+        at = order[np.minimum(np.searchsorted(known, y, sorter=order), len(known) - 1)]
     good = known[at] == y if alike else np.zeros(y.shape, bool)
     if not good.all():
         first = int(np.argmin(good))

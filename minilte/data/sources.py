@@ -1,8 +1,6 @@
 """Datasets by name or path. Everything is read from this machine; nothing is ever downloaded."""
 
-import hashlib
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 from minilte.core.errors import BadInput
@@ -10,7 +8,8 @@ from minilte.data.dataset import Dataset, prepared
 from minilte.data.idx import paths, read_folder
 from minilte.data.synthetic import LeastSquares
 from minilte.data.tables import read_csv, read_npz
-from minilte.disk.files import brief, opened, shown
+from minilte.disk.files import brief, encoded, sha256, shown
+from minilte.settings.config import nearest
 from minilte.settings.knob import knob
 from minilte.settings.part import part
 
@@ -37,9 +36,7 @@ class FashionMini:
     def load(self, seed: int) -> Dataset:
         """The dataset, once every file is what it was at the release. Raises BadInput."""
         for name, expected in SHA256.items():
-            with opened(MINI / name) as stream:
-                got = hashlib.file_digest(stream, "sha256").hexdigest()
-            if got != expected:
+            if (got := sha256(MINI / name)) != expected:
                 raise BadInput(f"{shown(MINI / name)}: sha256 {got}, expected {expected}: reinstall minilte")
         return read_folder(os.fspath(MINI), 10)._replace(name=self.name)
 
@@ -76,18 +73,18 @@ class File:
 
     def load(self, seed: int) -> Dataset:
         """The dataset. Raises BadInput."""
+        if not os.path.exists(encoded(self.path)):
+            near = nearest(self.path, KNOWN)
+            raise BadInput(
+                f"dataset {brief(self.path)}: no such name, folder or file{near}; expected one of {', '.join(KNOWN)}, or a path"
+            )
         folder, suffix = os.path.isdir(self.path), os.path.splitext(self.path)[1].lower()
         reader = read_folder if folder else READERS.get(suffix)
         if self.target and reader is not read_csv:
             raise BadInput(f"target: {shown(self.path)} is no .csv, got {brief(self.target)}; leave it out")
         if reader:
             return reader(self.path, seed=seed, **({"target": self.target} if self.target else {}))
-        if os.path.exists(self.path):
-            raise BadInput(f"{shown(self.path)}: expected a folder of IDX files, an .npz or a .csv")
-        near = "".join(f"did you mean {name}? " for name in get_close_matches(self.path, KNOWN, n=1))
-        raise BadInput(
-            f"dataset {self.path!r}: no such name, folder or file, {near}expected one of {', '.join(KNOWN)}, or a path"
-        )
+        raise BadInput(f"{shown(self.path)}: expected a folder of IDX files, an .npz or a .csv")
 
 
 def load(

@@ -36,7 +36,6 @@ FACTS = {  # what a fact must hold, where it is there
         isinstance(value, list) and len(value) <= len(HEALTH) and all(fits(item) for fits, item in zip(HEALTH, value))
     ),
     "resized": lambda value: value is True,
-    "longer": lambda value: value is True,
 }
 MANIFEST = {  # what a key must hold; a seal shows damage, not who wrote it
     "step": count,

@@ -46,15 +46,21 @@ def with_steps(config: Config, steps: int) -> Config:
 
 
 def reopened(path: Path, config: Config) -> str:
-    """Delete the summary of a run that had ended and goes on; says how its learning rate continues, "" for other runs."""
+    """Set aside the summary of a run that had ended and goes on; says how its learning rate continues, "" for other runs."""
     file = path / "summary.json"
     done = read_summary(file)["steps"] if file.exists() else config.steps
     if done == config.steps:
         return ""
-    file.unlink()
     before, now = (config.schedule.build(config.lr, steps) for steps in (done, config.steps))
-    rates = f"{before(done - 1):.3g} at the end of {done} steps, and {now(done):.3g} from step {done} on"
-    return f"the run had ended at step {done} and goes on to {config.steps}; the rate was {rates}"
+    was = f"was {before(done - 1):.3g} at the end of {done} steps, and" if done else "is"
+    rate = f"the rate {was} {now(done):.3g} from step {done} on"
+    file.rename(path / f"summary-{done}.json")
+    return f"the run had ended at step {done} and goes on to {config.steps}; {rate}"
+
+
+def had_ended(path: Path) -> bool:
+    """Had the run ended before it went on, so that its test set was looked at?"""
+    return any(path.glob("summary-*.json"))
 
 
 def saved_heads(path: Path) -> int:

@@ -9,6 +9,7 @@ from minilte.data.dataset import unscaled
 from minilte.disk import folder
 from minilte.disk.files import reason, shown
 from minilte.disk.weights import sha256
+from minilte.job.elastic import had_ended
 from minilte.job.records import read_records
 from minilte.job.result import Result
 from minilte.job.summary import read_summary, summary
@@ -59,7 +60,7 @@ def finish(
     bounds = {} if "resized" in state.facts else built.method.facts.bound
     pictures(lambda: draw(path, session, dense, records, versus, bounds), say)
     folder.refuse_lost(path, (*FILES, "final.safetensors"))
-    done = summary(session, state, dense, records[-1], sent, versus)
+    done = summary(session, state, dense, records[-1], sent, versus, had_ended(path))
     folder.write_json(file, done)
     return done
 

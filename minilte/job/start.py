@@ -54,10 +54,9 @@ def starting_point(path: Path, session: Session, say: Say, latest_good: bool) ->
     state = agreed(transport, lambda: latest(path, session, say if latest_good else None))
     alike(transport, {"step": state.step}, "a checkpoint of")
     words = agreed(transport, lambda: transport.process == 0 and brought_back(path, session.config, state.step))
-    if not words:
-        return state
-    say(f"note: {words}")
-    return state._replace(facts=state.facts | {"longer": True})
+    if words:
+        say(f"note: {words}")
+    return state
 
 
 def brought_back(path: Path, config: Config, step: int) -> str:

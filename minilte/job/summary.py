@@ -16,15 +16,17 @@ from minilte.run.session import Session, State
 from minilte.settings.config import Config
 
 
-def summary(session: Session, state: State, dense: Weights, final: Record, sent: dict, versus: dict | None) -> dict:
-    """What summary.json holds: measures, costs, and the hash of the main weights."""
+def summary(
+    session: Session, state: State, dense: Weights, final: Record, sent: dict, versus: dict | None, longer: bool
+) -> dict:
+    """What summary.json holds: measures, costs, and the hash of the main weights. `longer`: it had ended before."""
     built, seconds = session.built, state.facts["seconds"]
     scores = ("test_accuracy", "test_loss", "valid_accuracy", "valid_loss", "train_loss", "samples", "measures")
     return {
         **{name: getattr(final, name) for name in scores},
         **{name: getattr(built.data, name) for name in ("inputs", "outputs", "classes")},
         "labels": list(built.data.labels),
-        "longer": "longer" in state.facts,  # had the run ended before, and its test set been looked at?
+        "longer": longer,
         "steps": state.step,
         "seconds": seconds,
         "samples_per_second": final.samples / seconds if seconds else 0.0,

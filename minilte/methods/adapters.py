@@ -109,3 +109,9 @@ def refuse_scale(alpha: float, rank: int, scaling: str) -> None:
 def largest_ranks(ranks: Sequence[dict[str, int]], weights: Weights) -> dict[str, int]:
     """sum_n r_n for each adapted layer: the largest rank that W_t - W_0 can reach without resets (law L2)."""
     return {name: sum(min(head[name], *weights[name].W.shape) for head in ranks) for name in ranks[0]}
+
+
+def refuse_unequal(chosen, config) -> None:
+    """Raises BadInput for heads of different rank with a method whose heads all have the same adapters' shapes."""
+    if len(set(config.head_ranks)) > 1:
+        raise BadInput(f"head-ranks: {chosen.name} needs one rank for all heads, got {config.head_ranks}")

@@ -70,7 +70,7 @@ def fedavg(
         weights=lambda main: main.weights,
         show=lambda main, step: {"weights": main.weights},
         frame=lambda: {"weights": tree.blank(task.weights)},
-        view=lambda told, before, said: Averaged(told["weights"], None),
+        view=lambda shown, before, said: Averaged(shown["weights"], None),
         adds=True,
         facts=Facts(held=held),
     )

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from minilte.core import tree
-from minilte.core.errors import BadInput
 from minilte.core.head import overlay
 from minilte.core.lora import Plan, plus_products
 from minilte.core.lte import lte, mean
 from minilte.core.method import Method
 from minilte.core.types import Adapters, Main, Task, Weights
-from minilte.methods.adapters import largest_ranks
+from minilte.methods.adapters import largest_ranks, refuse_unequal
 from minilte.methods.facts import Facts
 from minilte.methods.lte import MERGE_EVERY, shares
 from minilte.settings.part import part
@@ -59,12 +58,11 @@ def fedit(
         return Mean(weights, average.factors)
 
     def show(main, step):
-        shown = apart.show(main, step)
-        told = {"factors": main.factors, "replicas": shown["replicas"]}
-        return told | ({"weights": shown["weights"]} if exact else {})
+        shown = apart.show(main, step) | {"factors": main.factors}
+        return shown if exact else {kind: shown[kind] for kind in ("factors", "replicas")}
 
-    def view(told, before, said):
-        return Mean(apart.view({"weights": {}} | told, Main({}, None), None).weights, told["factors"])
+    def view(shown, before, said):
+        return Mean(apart.view({"weights": {}} | shown, Main({}, None), None).weights, shown["factors"])
 
     def held(main, head, all_heads):
         trained = head.now, head.replica
@@ -85,12 +83,6 @@ def fedit(
         adds=not exact,
         facts=Facts(held=held, bound={} if exact else largest_ranks(plan.ranks[:1], task.weights)),
     )
-
-
-def refuse_unequal(chosen, config) -> None:
-    """Raises BadInput for heads of different rank, whose factors have no mean."""
-    if len(set(config.head_ranks)) > 1:
-        raise BadInput(f"head-ranks: {chosen.name} averages factors, which need one rank, got {config.head_ranks}")
 
 
 def same_start(chosen, task: Task, config) -> Method:

@@ -35,8 +35,13 @@ class LTE:
     shares: tuple[float, ...] = knob((), "w_n of each head in a merge, as 0.5,0.25,0.25; default the same", least=0.0)
 
     @property
+    def keeps(self) -> bool:
+        """Do heads keep their factors at a merge? Only then is W_t - W_0 one LoRA (L1) of bounded rank (L2)."""
+        return self.reset == "none"
+
+    @property
     def gives(self):
-        return {"sums", "factors", "served W"} | ({"no reset"} if self.reset == "none" else set())
+        return {"sums", "factors", "served W"} | ({"no reset"} if self.keeps else set())
 
     def check_with(self, config):
         if self.shares:
@@ -46,8 +51,8 @@ class LTE:
         plan, w = config.adapters.plan(task.weights, config.heads, config.seed), shares(config.heads, self.shares)
         rule = config.rule.build()
         settings = self.merge_every, self.reset, self.reset_optimizer, self.loss_reduction, config.replicas
-        bounded = self.reset == "none" and rule.bounded
-        method = lte(task, plan, *settings, w, rule)._replace(facts=facts(task, plan, w, config, bounded))
+        holds = self.keeps and rule.bounded, self.keeps and rule.telescopes
+        method = lte(task, plan, *settings, w, rule)._replace(facts=facts(task, plan, w, *holds))
         factor = task.shards if self.loss_reduction == "batch" else [1.0] * config.heads
         method = config.local_steps.wrap(method, task, plan, factor)
         return summed(method, task, plan, w) if config.topology.sums else method
@@ -67,9 +72,8 @@ def shares(heads: int, w: Sequence[float] = ()) -> list[float]:
     return w
 
 
-def facts(task: Task, plan: Plan, w: Sequence[float], config, bounded: bool) -> Facts:
-    """The facts of LTE."""
-    keep = config.reset == "none"
+def facts(task: Task, plan: Plan, w: Sequence[float], bounded: bool, telescopes: bool) -> Facts:
+    """The facts of LTE, where law L2 bounds the rank of W_t - W_0, and where law L1 makes it one LoRA."""
 
     def held(main: Main, head: Head, all_heads: bool):
         then = () if main.then is None else main.then if all_heads else main.then[head.index]
@@ -84,7 +88,7 @@ def facts(task: Task, plan: Plan, w: Sequence[float], config, bounded: bool) -> 
         }
 
     def resized(main: Main, heads: int):
-        if not keep:
+        if main.then is None:  # V = 0
             return main
         joined = (tree.blank(plan.shape(n)) for n in range(len(main.then), heads))
         return main._replace(then=(*main.then[:heads], *joined))
@@ -111,7 +115,7 @@ def facts(task: Task, plan: Plan, w: Sequence[float], config, bounded: bool) -> 
         bound=largest_ranks(plan.ranks, task.weights) if bounded else {},
         held=held,
         factors=lambda main: main.then,
-        one_lora=(lambda main: (main.then, plan.scales, w)) if bounded else None,
+        one_lora=(lambda main: (main.then, plan.scales, w)) if telescopes else None,
         resized=resized,
         still=still,
         distance=distance,

@@ -81,7 +81,7 @@ def summed(method: Method, task: Task, plan: Plan, w: Sequence[float]) -> Method
         like=like,
         merge=merge,
         hear=hear,
-        view=lambda told, before, said: method.view(told, before, None),
+        view=lambda shown, before, said: method.view(shown, before, None),
         adds=True,
         facts=Facts(bound=method.facts.bound, held=held, resized=lambda main, heads: main),
     )

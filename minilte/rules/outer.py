@@ -29,7 +29,8 @@ def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN) -> Rule:
         weights, buf = toward(weights, goal, buf, rate, momentum)
         return weights, (inner, buf)
 
-    return Rule(init, merge, bounded=rule.bounded and not momentum)
+    itself = rate == 1 and not momentum
+    return Rule(init, merge, bounded=rule.bounded and not momentum, telescopes=rule.telescopes and itself)
 
 
 def toward(now: Tree, goal: Tree, buf: Tree, rate: float, momentum: float) -> tuple[Tree, Tree]:

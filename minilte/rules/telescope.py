@@ -17,7 +17,7 @@ def merge(start, weights, sent, then, scales, w, each):
     return merged(start, sent, None, scales, w, each), start
 
 
-TELESCOPE = Rule(lambda weights: weights, merge, bounded=True)
+TELESCOPE = Rule(lambda weights: weights, merge, bounded=True, telescopes=True)
 
 
 @part("rule", "telescope", needs={"no reset", "all heads", "float W", "each"})

@@ -39,7 +39,9 @@ def ties(density: float = 0.2) -> Rule:
 def plus_elected(
     W: Array, moves: Sequence[Adapter], w: Sequence[float], density: float, each: Callable = map
 ) -> Array:
-    """W and the elected mean of the moves B_n A_n, block of rows by block of rows: one block of each head at a time.
+    """W and the elected mean of the moves B_n A_n, block of rows by block of rows.
+
+    To find what to keep, a thread holds the magnitudes of a head's whole change, m n numbers; then a block of each head.
 
     Shapes: (m,n),((r_n,n),(m,r_n))->(m,n).
     """
@@ -48,9 +50,12 @@ def plus_elected(
 
     def least(move):
         """The magnitude of the last entry that is kept."""
-        sizes = np.concatenate([np.abs(rows(move, start)).reshape(-1) for start in starts])
-        kept = max(1, math.ceil(density * sizes.size))
-        return np.partition(sizes, sizes.size - kept)[sizes.size - kept]
+        sizes = np.empty_like(W)
+        for start in starts:
+            np.abs(rows(move, start), out=sizes[start : start + ROWS])
+        sizes, last = sizes.reshape(-1), sizes.size - max(1, math.ceil(density * sizes.size))
+        sizes.partition(last)  # in place
+        return sizes[last]
 
     limits = list(each(least, moves))
 

@@ -87,16 +87,14 @@ def make_task(config: Config, data: Dataset, net: Network, weights: Weights) -> 
     """What is to be learnt, and how a step is taken."""
     own = config.head_data == "own"
     sizes = [len(block(config.batch, config.heads, n)) if own else 1 for n in range(config.heads)]
-    schedule = lambda lr: config.schedule.build(lr, config.steps)  # noqa: E731
     return Task(
         net=net,
         weights=weights,
         batch=batches(data, config.batch, config.heads, config.seed, config.head_data),
         shards=tuple(size / sum(sizes) for size in sizes),
         optimizer=config.optimizer.build(),
-        rate=schedule(config.lr),
+        rate=config.schedule.build(config.lr, config.steps),
         clip=config.clip or None,
-        schedule=schedule,
     )
 
 

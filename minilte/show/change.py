@@ -61,19 +61,29 @@ def heads(entry: Named) -> Iterator[Html]:
 def change_together(named: Sequence[Named]) -> Iterator[Html]:
     """The singular values at the newest step of every run, for the layers that several runs have."""
     newest = [(entry, entry.run.moments[-1].layers) for entry in named if entry.run.moments]
-    drawn = []
+    common = {}
     for name in dict.fromkeys(name for _, layers in newest for name in layers):
         found = [(entry, layers[name]["sigma"]) for entry, layers in newest if name in layers]
         known = [(entry, sigma) for entry, sigma in found if not isinstance(sigma, dict)]
         if len(known) > 1:
-            lines = [Line(*by_index(sigma), entry.letter, *of_run(entry.number)) for entry, sigma in known]
-            svg = figures.chart(f"all-{name}", lines, Axes("index", "singular value of W − W₀", True))
-            counts = ", ".join(f"{entry.letter} {len(sigma)}" for entry, sigma in known)
-            drawn.append(figure(svg, f"Singular values of the change of {name}; how many: {counts}", f"{name}."))
-    if drawn:
+            common[name] = known
+    if common:
         yield element("h2", "The change of the weights")
-        yield element("p", "Singular values of W − W₀ at the newest step of each run.")
-        yield grid(drawn[:LAYERS])
+        yield element("p", f"Singular values of W − W₀ at the newest step of each run.{first_of(len(common))}")
+        yield grid([spectra_together(name, known) for name, known in list(common.items())[:LAYERS]])
+
+
+def spectra_together(name: str, known: Sequence[tuple[Named, Array]]) -> Html:
+    """The singular values of a layer's change, a line for each run."""
+    lines = [Line(*by_index(sigma), entry.letter, *of_run(entry.number)) for entry, sigma in known]
+    svg = figures.chart(f"all-{name}", lines, Axes("index", "singular value of W − W₀", True))
+    counts = ", ".join(f"{entry.letter} {len(sigma)}" for entry, sigma in known)
+    return figure(svg, f"Singular values of the change of {name}; how many: {counts}", f"{name}.")
+
+
+def first_of(layers: int) -> str:
+    """How many of so many layers are drawn, in words; nothing where all are."""
+    return f" The first {LAYERS} of {layers} layers." if layers > LAYERS else ""
 
 
 def growth(entry: Named, name: str) -> Html:
@@ -118,9 +128,7 @@ def steps_drawn(run: Run) -> str:
     )
     if bounds_of(run):
         words += " Without resets they end at the sum of the heads' ranks at the latest (L2): the dotted line."
-    if (layers := len(run.moments[-1].layers)) > LAYERS:
-        words += f" The first {LAYERS} of {layers} layers."
-    return words
+    return words + first_of(len(run.moments[-1].layers))
 
 
 def bounds_of(run: Run) -> dict[str, int]:

@@ -12,7 +12,7 @@ from minilte.core.errors import BadInput
 from minilte.core.types import Adapters, Weights
 from minilte.data.dataset import blank
 from minilte.disk import folder
-from minilte.job import checkpoint, elastic, resume
+from minilte.job import checkpoint, elastic, result, resume
 from minilte.measure.measures import ALIGNMENT, alignment, change_spectrum, known, ranks
 from minilte.methods.adapters import adapted_names
 from minilte.run.build import Built, build, taken_for
@@ -23,7 +23,7 @@ from minilte.settings.config import Config
 from minilte.settings.given import OWN
 from minilte.show.figures import of_run
 from minilte.show.markup import Html, element
-from minilte.show.reading import read_curves, read_final, read_summary
+from minilte.show.reading import read_curves, read_summary
 
 ROOM = 2**28  # numbers of a batch of zeros, which only gives a run its shapes
 PAIRED = 16  # heads whose N (N-1) pairs are compared here, where the run did not measure them
@@ -47,7 +47,7 @@ class Run(NamedTuple):
     built: Built | None  # None: it cannot be built here
     moments: list[Moment]  # oldest first
     resized: bool  # did the number of heads change on the way?
-    longer: bool  # did it go on for more steps than it began with?
+    longer: bool  # had it ended before it went on?
     troubles: list[str]  # why something is missing
 
     @property
@@ -89,19 +89,19 @@ def read_run(path: Path) -> Run:
     resized = len({len(record.losses) for record in records if record.losses}) > 1
     # only the program that made a network knows its layers
     ended = summary is not None and config.network.name != OWN
-    final = read_final(path) if ended else None
+    final = result.load(path).weights if ended else None
     try:
         built = without_data(config, summary) if ended else open_session(config).built
     except BadInput as trouble:
         lost = [f"W₀ cannot be drawn again here, so nothing is known of W − W₀: {trouble}"]
-        return Run(path, config, records, env, summary, None, [], resized, False, lost)
+        return Run(path, config, records, env, summary, None, [], resized, elastic.had_ended(path), lost)
     states, facts, troubles = saved(path, config, built)
     if summary:
         states[summary["steps"]] = (final, states.get(summary["steps"], (None, None))[1])
     measured = {record.step: record.measures["layers"] for record in records if record.measures}
     moments = [moment(config, built, step, *states[step], measured.get(step, {})) for step in sorted(states) if step]
     resized = resized or "resized" in facts
-    return Run(path, config, records, env, summary, built, moments, resized, "longer" in facts, troubles)
+    return Run(path, config, records, env, summary, built, moments, resized, elastic.had_ended(path), troubles)
 
 
 def without_data(config: Config, summary: dict) -> Built:
@@ -144,6 +144,9 @@ def moment(
     unmeasured = dict.fromkeys(ALIGNMENT, {"undefined": "not measured: run with --measure"})
     for name in adapted_names(start, config.adapt if "adapters" in config.parts else ()):
         sigma = known(change_spectrum, name, start[name].W, weights[name].W, step)
-        heads = measured.get(name) or (unmeasured if many else alignment(name, factors))
+        if name in measured:
+            heads = {key: measured[name][key] for key in ALIGNMENT}  # a record may hold any other key
+        else:
+            heads = unmeasured if many else alignment(name, factors)
         layers[name] = {"sigma": sigma} | ranks(sigma) | heads
     return Moment(step, layers)

@@ -45,7 +45,7 @@ def moved(one, main, n):
 
 def keeping(counted):
     """A method that does nothing at a merge but keep what counted of every head."""
-    known = facts(None, SimpleNamespace(scales=SCALES), None, SimpleNamespace(reset="none"), bounded=False)
+    known = facts(None, SimpleNamespace(scales=SCALES), None, False, False)
     nothing = dict.fromkeys(Method._fields[: Method._fields.index("adds")])
     return Method(**nothing | dict(merge=lambda main, said, *_: (counted.extend(said), main)[1]), facts=known)
 
@@ -162,8 +162,8 @@ def test_where_half_of_the_heads_stand_still_nobody_is_too_far():
 def guarded_lte(policy, wire="full", **case):
     """A small LTE with a guard around it, as a run has it."""
     world = build_world(Case(ranks=(2, 2, 1, 2), steps=12, every=2, **case))
-    w, settings = [0.25] * 4, SimpleNamespace(reset=world.case.reset)
-    method = world.method()._replace(facts=facts(world.task, world.plan, w, settings, world.case.reset == "none"))
+    keeps = world.case.reset == "none"
+    method = world.method()._replace(facts=facts(world.task, world.plan, [0.25] * 4, keeps, keeps))
     return world, wired(guarded(method, 4, policy == "clip"), WIRES[wire])
 
 

@@ -1,7 +1,5 @@
 """Factors on a thin wire: half the bytes, and V is what was decoded."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -25,7 +23,7 @@ WORLD = build(Case(widths=(6, 5, 4), ranks=(2, 1, 2), every=2, steps=6, lr=0.3))
 
 
 def plain(**changes):
-    known = facts(WORLD.task, WORLD.plan, [1 / 3] * 3, SimpleNamespace(reset=changes.get("reset", "none")), False)
+    known = facts(WORLD.task, WORLD.plan, [1 / 3] * 3, False, False)
     return WORLD.method(**changes)._replace(facts=known)
 
 

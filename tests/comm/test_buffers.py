@@ -87,9 +87,9 @@ def test_leaves_come_in_the_order_of_the_template(one):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"a": np.ones((2, 3), "f8")}, r"float64\(2, 3\) where its template has float32\(2, 3\)"),
-        ({"a": np.ones((3, 2), "f4")}, r"float32\(3, 2\) where"),
-        ({"c": np.ones(1)}, "3 arrays, its template 2"),
+        ({"a": np.ones((2, 3), "f8")}, r"float64\(2, 3\) as a where its template has float32\(2, 3\)"),
+        ({"a": np.ones((3, 2), "f4")}, r"float32\(3, 2\) as a where"),
+        ({"c": np.ones(1)}, "3 arrays, its template 2; not in both: c$"),
     ],
 )
 def test_what_does_not_fit_its_template_is_refused(change, words):

@@ -61,6 +61,9 @@ def test_json_is_all_that_is_written_and_has_no_infinity(capsys):
         (["c7"], "there are C1, C7"),
         (["C1", "--seeds", "1"], "seeds: expected a whole number of at least 2, got 1"),
         (["--sed", "2"], "--sed: unknown option, did you mean --seeds?"),
+        (["--picture", "x", "--seeds", "3"], "picture: got --seeds beside it, but the picture is of the method"),
+        (["--picture", "x", "C1"], "picture: got --claims beside it"),
+        (["--picture", "/dev/null/x"], "out /dev/null/x: Not a directory"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(capsys, argv, words):

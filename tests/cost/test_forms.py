@@ -310,6 +310,14 @@ def test_a_master_holds_the_full_weight_beside_a_code_and_all_factors(model):
     assert master.merged_factors == model.N * model.M_lte
 
 
+def test_the_worker_of_a_server_has_the_heads_of_a_process_that_is_no_master():
+    model = Model(M=1000, M_lte=80, replicas=0, N=9, P=8, T=1)  # process 0 holds two heads, every other one
+    assert cost.lte_memory(model, "server").merged_factors == 80
+    assert cost.lte_memory(model, "server", master=True).merged_factors == 9 * 80
+    assert cost.lte_memory(model._replace(P=1), "server").adapters == 9 * 80
+    assert cost.lte_memory(model, "allreduce").merged_factors == 160
+
+
 # ---------------------------------------------------------------- what cannot be
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.core.errors import BadInput
-from minilte.data.batches import _permutation, batches, block
+from minilte.data.batches import _permutation, batches, rows
 from minilte.data.dataset import Dataset
 
 
@@ -20,7 +20,7 @@ def sizes():
 
 
 def whole(n, batch, step, seed):
-    return block(n, batch, 1, 0, step, seed)
+    return rows(n, batch, 1, 0, step, seed)
 
 
 @given(sizes(), st.integers(0, 3), st.integers(0, 2))
@@ -34,7 +34,7 @@ def test_every_epoch_sees_every_sample_exactly_once(size, seed, epoch):
 @given(sizes(), st.integers(0, 100), st.integers(0, 3))
 def test_own_blocks_in_head_order_are_the_whole_batch_for_any_number_of_heads(size, step, seed):
     n, batch, heads = size
-    blocks = [block(n, batch, heads, head, step, seed) for head in range(heads)]
+    blocks = [rows(n, batch, heads, head, step, seed) for head in range(heads)]
     assert np.array_equal(np.concatenate(blocks), whole(n, batch, step, seed))
     assert max(map(len, blocks)) - min(map(len, blocks)) <= 1 and min(map(len, blocks)) >= 1
 
@@ -43,7 +43,7 @@ def test_own_blocks_in_head_order_are_the_whole_batch_for_any_number_of_heads(si
 def test_same_gives_every_head_the_whole_batch(size, step, seed):
     n, batch, heads = size
     for head in range(heads):
-        assert np.array_equal(block(n, batch, heads, head, step, seed, "same"), whole(n, batch, step, seed))
+        assert np.array_equal(rows(n, batch, heads, head, step, seed, "same"), whole(n, batch, step, seed))
 
 
 @given(sizes(), st.integers(0, 100), st.integers(0, 3))
@@ -60,18 +60,18 @@ def test_epochs_and_seeds_have_permutations_of_their_own():
 
 def test_a_block_does_not_depend_on_what_was_asked_before():
     jobs = [(head, step) for step in range(40) for head in range(3)]
-    forwards = [block(30, 7, 3, *job, 5).tolist() for job in jobs]
+    forwards = [rows(30, 7, 3, *job, 5).tolist() for job in jobs]
     _permutation.cache_clear()
-    backwards = [block(30, 7, 3, *job, 5).tolist() for job in reversed(jobs)]
+    backwards = [rows(30, 7, 3, *job, 5).tolist() for job in reversed(jobs)]
     assert backwards[::-1] == forwards
 
 
 def test_heads_in_threads_get_what_they_get_alone():
     jobs = [(head, step) for step in range(60) for head in range(4)]
-    alone = [block(100, 12, 4, *job, 6).tolist() for job in jobs]
+    alone = [rows(100, 12, 4, *job, 6).tolist() for job in jobs]
     _permutation.cache_clear()
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda job: block(100, 12, 4, *job, 6).tolist(), jobs)) == alone
+        assert list(pool.map(lambda job: rows(100, 12, 4, *job, 6).tolist(), jobs)) == alone
 
 
 def test_the_cached_permutation_cannot_be_written():
@@ -83,7 +83,7 @@ def test_batches_takes_the_samples_of_the_block():
     x = np.arange(20.0).reshape(10, 2)
     take = batches(Dataset(x, np.arange(10), x, np.arange(10), 10, "made"), 6, 2, 7)
     x_head, y_head = take(1, 3)
-    assert np.array_equal(y_head, block(10, 6, 2, 1, 3, 7)) and np.array_equal(x_head, x[y_head])
+    assert np.array_equal(y_head, rows(10, 6, 2, 1, 3, 7)) and np.array_equal(x_head, x[y_head])
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_fewer_samples_than_one_a_head_and_other_misfits_are_refused(batch, head
 
 
 def test_with_same_data_a_batch_may_be_smaller_than_the_number_of_heads():
-    assert len(block(10, 2, 8, 7, 0, 0, "same")) == 2
+    assert len(rows(10, 2, 8, 7, 0, 0, "same")) == 2

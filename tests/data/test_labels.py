@@ -13,6 +13,14 @@ def test_each_label_is_the_output_at_its_place_in_order(labels):
     assert got.tolist() == [2, 0, 1, 1] and got.dtype == np.int64
 
 
+@pytest.mark.parametrize("labels", [(2, 0, 1), ("dog", "cat", "eel"), (700, 3, 9)], ids=str)
+def test_a_callers_classes_may_be_in_any_order(labels):
+    y = np.array(labels)[[2, 0, 1, 1]]
+    assert numbered(y, labels, str).tolist() == [2, 0, 1, 1]
+    with pytest.raises(BadInput, match="^1: label .*, expected "):
+        numbered(np.array([labels[0], type(labels[0])(5)]), labels, str)
+
+
 @pytest.mark.parametrize(
     ("y", "classes", "message"),
     [

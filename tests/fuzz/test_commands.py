@@ -22,7 +22,7 @@ from minilte.commands import report as report_command
 from minilte.experiments import picture as method_picture
 from minilte.show import drawing, pictures, plateau, scale
 
-FAST, LONG, SECONDS = 140, 4_000, 5
+FAST, LONG, SECONDS = 140, 4_000, 20  # of CPU time: the first call loads all libraries
 
 ASKED = {  # of each command: what is cheap and right, the flag for its output, and the codes that it may end with
     "train": (tiny.flags(), "out", {0, 2, 77}),

@@ -1,5 +1,6 @@
 """Heads join and leave between two sittings of a run: nothing jumps, and a merge stays the mean."""
 
+import json
 import threading
 
 import numpy as np
@@ -211,9 +212,32 @@ def test_what_the_schedule_makes_of_more_steps_is_said_where_a_run_had_ended(tmp
 def test_a_run_that_goes_on_for_more_steps_is_not_finished_until_it_is(tmp_path):
     path = tiny.begin(tmp_path / "run")
     tiny.go_on(path)
+    before = tiny.the_summary(path)
+    assert before["longer"] is False
     assert isinstance(longer(path, 12, watch=tiny.stop_after(6)), job.Stopped)
     assert not (path / "summary.json").exists()
-    assert tiny.go_on(path)["steps"] == 12  # its settings are its own now
+    assert json.loads((path / "summary-6.json").read_text()) == before  # what was is kept
+    done = tiny.go_on(path)
+    assert done["steps"] == 12 and done["longer"] is True  # its settings are its own now
+
+
+def test_a_run_that_was_killed_before_its_next_checkpoint_still_knows_that_it_had_ended(tmp_path, monkeypatch):
+    path = tiny.begin(tmp_path / "run")
+    tiny.go_on(path)
+    with monkeypatch.context() as killed:
+        killed.setattr(job, "save", lambda *_: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            longer(path, 12)
+    assert tiny.go_on(path)["longer"] is True
+
+
+def test_a_run_of_no_steps_may_go_on(tmp_path):
+    said, path = [], tiny.begin(tmp_path / "run", steps=0, warmup=0.0, schedule="constant", lr=0.01)
+    tiny.go_on(path)
+    done = longer(path, 6, watch=job.SILENT._replace(say=said.append))
+    assert "note: the run had ended at step 0 and goes on to 6; the rate is 0.01 from step 0 on" in said
+    whole = tiny.begin(tmp_path / "whole", steps=6, warmup=0.0, schedule="constant", lr=0.01)
+    assert done["weights_sha256"] == tiny.go_on(whole)["weights_sha256"]
 
 
 def test_fewer_steps_than_a_run_has_are_refused(tmp_path):

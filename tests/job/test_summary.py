@@ -44,7 +44,7 @@ def made(**changes):
         session,
         state,
         record,
-        summary.summary(session, state, dense_weights(session.built.method, state.main), record, sent, None),
+        summary.summary(session, state, dense_weights(session.built.method, state.main), record, sent, None, False),
     )
 
 

@@ -1,25 +1,13 @@
-"""Every method follows the dense oracle for 50 steps, for every choice of its parts."""
+"""LTE follows the dense oracle for 50 steps, for every choice of its parts."""
 
 from itertools import product
 
 import pytest
-from support import (
-    OPTIMIZERS,
-    RANKS,
-    STEPS,
-    adapters_of,
-    as_lists,
-    assert_same,
-    make_plan,
-    make_task,
-    scales_of,
-    trajectory,
-)
+from support import OPTIMIZERS, RANKS, STEPS, assert_same, dense_start, make_plan, make_task, trajectory
 
 from minilte.core import lte, optim
 from minilte.laws import oracle
-from minilte.methods.full import full
-from minilte.methods.mhlora import lora, mhlora
+from minilte.laws.exact import redrawn
 
 
 @pytest.mark.parametrize(
@@ -31,15 +19,7 @@ def test_lte_follows_the_dense_method(every, reset, forget, name):
     plan = make_plan(task)
     method = lte.lte(task, plan, every, reset, forget)
     settings = oracle.Settings(task.rate, every=every, reset=reset, reset_optimizer=forget, **extra)
-    expected = oracle.lte(
-        as_lists(task.weights),
-        adapters_of(plan),
-        scales_of(plan),
-        task.batch,
-        STEPS,
-        settings,
-        redraw=lambda n, step: [pair.A for pair in plan.draw(n, step).values()],
-    )
+    expected = oracle.lte(*dense_start(task, plan), task.batch, STEPS, settings, redraw=redrawn(plan))
     assert_same(trajectory(method, len(RANKS)), list(expected))
 
 
@@ -53,35 +33,5 @@ def test_lte_follows_the_dense_method_with_unequal_shares_clipping_and_any_repli
     method = lte.lte(task, plan, 4, reduction=reduction, replicas=replicas, w=w)
     settings = oracle.Settings(task.rate, momentum=0.5, clip=0.5, every=4, replicas=replicas)
     factor = list(task.shards) if reduction == "batch" else None
-    expected = oracle.lte(
-        as_lists(task.weights), adapters_of(plan), scales_of(plan), task.batch, STEPS, settings, w, factor
-    )
+    expected = oracle.lte(*dense_start(task, plan), task.batch, STEPS, settings, w, factor)
     assert_same(trajectory(method, len(RANKS)), list(expected))
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_full_follows_dense_training_on_the_whole_batch(name):
-    optimizer, lr, extra = OPTIMIZERS[name]
-    task, whole = make_task(optimizer, lr, clip=0.3)
-    expected = oracle.full(as_lists(task.weights), whole, STEPS, oracle.Settings(task.rate, clip=0.3, **extra))
-    assert_same(trajectory(full(task), len(RANKS)), list(expected))
-
-
-@pytest.mark.parametrize("name, replicas", list(product(OPTIMIZERS, ["average", "frozen"])))
-def test_mhlora_follows_the_dense_method_on_the_whole_batch(name, replicas):
-    optimizer, lr, extra = OPTIMIZERS[name]
-    task, whole = make_task(optimizer, lr)
-    plan = make_plan(task)
-    settings = oracle.Settings(task.rate, replicas=replicas, **extra)
-    expected = oracle.mhlora(as_lists(task.weights), adapters_of(plan), scales_of(plan), whole, STEPS, settings)
-    assert_same(trajectory(mhlora(task, plan, replicas), len(RANKS)), list(expected))
-
-
-def test_lora_is_one_head_on_the_whole_batch():
-    task, whole = make_task(optim.adamw(), 0.01)
-    plan = make_plan(task)
-    settings = oracle.Settings(task.rate, optimizer="adamw")
-    expected = oracle.mhlora(
-        as_lists(task.weights), adapters_of(plan)[:1], scales_of(plan)[:1], whole, STEPS, settings
-    )
-    assert_same(trajectory(lora(task, plan), len(RANKS)), list(expected))

@@ -145,11 +145,9 @@ optimizer_never_forgets = lte_with(lambda plan, settings: settings | {"reset_opt
 optimizer_always_forgets = lte_with(lambda plan, settings: settings | {"reset_optimizer": True})
 
 
-def heads_dealt_like_cards(mp):
+def heads_dealt_from_the_last(mp):
     right = communicator.block
-    mp.setattr(
-        communicator, "block", lambda total, parts, i: range(total)[i::parts] if total < 5 else right(total, parts, i)
-    )
+    mp.setattr(communicator, "block", lambda total, parts, i: right(total, parts, parts - 1 - i))
 
 
 def heads_of_a_process_in_reverse(mp):
@@ -403,7 +401,7 @@ PLANTED = {
     V_forgotten_by_the_head: ["oracle", "L14"],
     optimizer_never_forgets: ["oracle"],
     optimizer_always_forgets: ["oracle", "L4"],
-    heads_dealt_like_cards: ["L20"],
+    heads_dealt_from_the_last: ["L20"],
     heads_of_a_process_in_reverse: ["L20"],
     no_bias_correction: ["oracle", "oracle-parallel"],
     nesterov_is_plain: ["oracle", "L4"],

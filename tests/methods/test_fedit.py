@@ -135,7 +135,7 @@ def test_steps_in_place_change_nothing_that_others_hold():
 
 @pytest.mark.parametrize("name", ["fedit", "fedex"])
 def test_settings_have_one_rank_and_the_same_A(name):
-    with pytest.raises(BadInput, match=f"head-ranks: {name} averages factors, which need one rank, got"):
+    with pytest.raises(BadInput, match=f"head-ranks: {name} needs one rank for all heads, got"):
         tiny.config(method=name, head_ranks=(1, 2))
     method = build(tiny.config(method=name, head_ranks=(2, 2), head_init="own")).method
     first, second = (method.enter(n).now["layer1"].A for n in (0, 1))

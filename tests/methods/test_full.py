@@ -1,5 +1,7 @@
 """Full-rank training: every weight, every step, whatever the number of workers."""
 
+import math
+
 import numpy as np
 import pytest
 from support import OPTIMIZERS, STEPS, as_lists, assert_same, make_task, trajectory
@@ -13,11 +15,13 @@ from minilte.methods.full import full
 from minilte.steps.adamw import adamw
 
 
+@pytest.mark.parametrize("clip", [None, 0.3])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_it_follows_dense_training_on_the_whole_batch(name):
+def test_it_follows_dense_training_on_the_whole_batch(name, clip):
     optimizer, lr, extra = OPTIMIZERS[name]
-    task, whole = make_task(optimizer, lr)
-    expected = oracle.full(as_lists(task.weights), whole, STEPS, oracle.Settings(task.rate, **extra))
+    task, whole = make_task(optimizer, lr, clip=clip)
+    settings = oracle.Settings(task.rate, clip=clip or math.inf, **extra)
+    expected = oracle.full(as_lists(task.weights), whole, STEPS, settings)
     assert_same(trajectory(full(task), 3), list(expected))
 
 

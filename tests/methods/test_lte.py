@@ -7,7 +7,7 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from support import STEPS, adapters_of, as_lists, assert_same, make_plan, make_task, scales_of, trajectory
+from support import STEPS, assert_same, dense_start, make_plan, make_task, trajectory, up_to_merges
 from traffic import assert_the_same_anywhere
 
 from minilte.core import optim, tree
@@ -17,6 +17,7 @@ from minilte.core.lte import lte
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Linear, Main, Sent
 from minilte.laws import oracle
+from minilte.laws.exact import redrawn
 from minilte.methods.lte import facts, moved, shares, unmoved
 from minilte.run.build import build
 from minilte.run.session import advance, first_state
@@ -64,19 +65,13 @@ def test_settings_reach_the_method():
     built = build(config)
     task, plan = built.task, config.adapters.plan(built.task.weights, 3, config.seed)
     settings = oracle.Settings(task.rate, "identity", every=3, reset="ab", reset_optimizer=True, replicas="frozen")
-    run = oracle.Explorer(
-        as_lists(task.weights), adapters_of(plan), scales_of(plan), settings, [0.5, 0.2, 0.3], list(task.shards),
-        lambda n, step: [pair.A for pair in plan.draw(n, step).values()],
-    )  # fmt: skip
-    reference = []
-    for t in range(STEPS):
-        for n in range(3):
-            run.step(n, t, *task.batch(n, t))
-        if (t + 1) % 3 == 0 or t + 1 == STEPS:
-            before = run.W[0]
-            run.merge(t + 1)
-            run.W[0] = before - 0.7 * (before - run.W[0])
-            reference.append(run.weights())
+    start, w = dense_start(task, plan), [0.5, 0.2, 0.3]
+    run, reference = oracle.Explorer(*start, settings, w, list(task.shards), redrawn(plan)), []
+    for t in up_to_merges(run, task.batch):
+        before = run.W[0]
+        run.merge(t)
+        run.W[0] = before - 0.7 * (before - run.W[0])
+        reference.append(run.weights())
     assert_same(trajectory(built.method, 3), reference)
 
 
@@ -95,7 +90,7 @@ def heads(seed=0, then=True):
 
 def known(reset="none", bounded=True, task=None, plan=None):
     plan = plan or SimpleNamespace(scales=SCALES, ranks=())
-    return facts(task, plan, [0.25] * 4, SimpleNamespace(reset=reset), bounded)
+    return facts(task, plan, [0.25] * 4, bounded, bounded)
 
 
 @given(st.integers(0, 2**32), st.booleans())
@@ -154,17 +149,18 @@ def test_a_head_that_stands_still_has_moved_nowhere(then):
 
 
 def test_rank_bounds_and_the_run_as_one_adapter_hold_without_resets_and_momentum():
-    for changes, bounded in (
-        ({}, True),
-        (dict(reset="b"), False),
-        (dict(merge_rule="ties"), False),
-        (dict(merge_rule="outer"), False),
-        (dict(merge_rule="outer", outer_momentum=0.0), True),
-        (dict(merge_rule="telescope"), True),
+    for changes, bounded, telescopes in (
+        ({}, True, True),
+        (dict(reset="b"), False, False),
+        (dict(merge_rule="ties"), False, False),
+        (dict(merge_rule="outer"), False, False),
+        (dict(merge_rule="outer", outer_momentum=0.0), True, False),  # eta mean: W - W_0 has parts of W_t in it
+        (dict(merge_rule="outer", outer_momentum=0.0, outer_rate=1.0), True, True),
+        (dict(merge_rule="telescope"), True, True),
     ):
         method = build(tiny.config(model="mlp", widths=(3,), heads=3, head_ranks=(1, 2, 3), **changes)).method
         assert method.facts.bound == ({"layer1": 6, "layer2": 6} if bounded else {})
-        assert (method.facts.one_lora is not None) is bounded
+        assert (method.facts.one_lora is not None) is telescopes
 
 
 def test_the_run_as_one_adapter_is_its_dense_change():

@@ -4,19 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import (
-    OPTIMIZERS,
-    RANKS,
-    SEED,
-    STEPS,
-    adapters_of,
-    as_lists,
-    assert_same,
-    make_plan,
-    make_task,
-    scales_of,
-    trajectory,
-)
+from support import OPTIMIZERS, RANKS, SEED, STEPS, assert_same, dense_start, make_plan, make_task, trajectory
 from traffic import assert_the_same_anywhere
 
 from minilte.core import optim, tree
@@ -67,15 +55,16 @@ def test_it_follows_the_dense_method_on_the_whole_batch(replicas, name):
     task, whole = make_task(optimizer, lr)
     plan_ = make_plan(task)
     settings = oracle.Settings(task.rate, replicas=replicas, **extra)
-    expected = oracle.mhlora(as_lists(task.weights), adapters_of(plan_), scales_of(plan_), whole, STEPS, settings)
+    expected = oracle.mhlora(*dense_start(task, plan_), whole, STEPS, settings)
     assert_same(trajectory(mhlora(task, plan_, replicas), 3), list(expected))
 
 
 def test_lora_is_the_first_head_alone_whatever_the_number_of_workers():
     task, whole = make_task(optim.adamw(), 0.01)
     plan_ = make_plan(task)
-    start, pair, s = as_lists(task.weights), adapters_of(plan_)[:1], scales_of(plan_)[:1]
-    expected = oracle.mhlora(start, pair, s, whole, STEPS, oracle.Settings(task.rate, optimizer="adamw"))
+    start, pairs, scales = dense_start(task, plan_)
+    settings = oracle.Settings(task.rate, optimizer="adamw")
+    expected = oracle.mhlora(start, pairs[:1], scales[:1], whole, STEPS, settings)
     assert_same(trajectory(lora(task, plan_), 3), list(expected))
 
 

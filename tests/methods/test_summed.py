@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import OPTIMIZERS, STEPS, adapters_of, as_lists, assert_same, make_plan, make_task, scales_of, trajectory
+from support import OPTIMIZERS, STEPS, assert_same, dense_start, make_plan, make_task, trajectory
 from traffic import assert_the_same_anywhere
 
 from minilte.comm.meetings import EVERYONE
@@ -12,6 +12,7 @@ from minilte.core import tree
 from minilte.core.lora import product
 from minilte.core.lte import lte
 from minilte.laws import oracle
+from minilte.laws.exact import redrawn
 from minilte.laws.strategies import cases
 from minilte.laws.world import apart, build, run, uneven, weights_along
 from minilte.methods.facts import Facts
@@ -34,9 +35,7 @@ def test_it_follows_the_dense_method(reset, every, name):
     task, _ = make_task(optimizer, lr)
     plan = make_plan(task)
     settings = oracle.Settings(task.rate, every=every, reset=reset, **extra)
-    redraw = lambda n, step: [pair.A for pair in plan.draw(n, step).values()]  # noqa: E731
-    start = as_lists(task.weights), adapters_of(plan), scales_of(plan)
-    reference = oracle.lte(*start, task.batch, STEPS, settings, W, redraw=redraw)
+    reference = oracle.lte(*dense_start(task, plan), task.batch, STEPS, settings, W, redraw=redrawn(plan))
     assert_same(trajectory(method_of(task, plan, every=every, reset=reset), 3), list(reference))
 
 

@@ -1,23 +1,14 @@
 """The outer step against its recurrence, written out over several rounds and the whole tree."""
 
 import pytest
-from support import (
-    OPTIMIZERS,
-    STEPS,
-    adapters_of,
-    as_lists,
-    assert_same,
-    make_plan,
-    make_task,
-    scales_of,
-    trajectory,
-)
+from support import OPTIMIZERS, assert_same, dense_start, make_plan, make_task, trajectory, up_to_merges
 from traffic import assert_the_same_anywhere
 
 from minilte.core import tree
 from minilte.core.lte import MEAN, lte
 from minilte.core.types import Rule
 from minilte.laws import oracle
+from minilte.laws.exact import redrawn
 from minilte.laws.world import Case, apart, build, weights_along
 from minilte.rules.outer import outer
 from minilte.rules.ties import ties
@@ -59,18 +50,13 @@ def test_it_is_the_nesterov_step_of_diloco(rate, momentum):
 W = [0.5, 0.2, 0.3]
 
 
-def dense(task, plan, every, settings, rate, momentum):
+def dense(task, plan, settings, rate, momentum):
     """LTE by matrices, whose main weights and biases take an outer step at every merge."""
-    redraw = lambda n, step: [pair.A for pair in plan.draw(n, step).values()]  # noqa: E731
-    run = oracle.Explorer(as_lists(task.weights), adapters_of(plan), scales_of(plan), settings, W, redraw=redraw)
+    run = oracle.Explorer(*dense_start(task, plan), settings, W, redraw=redrawn(plan))
     buf = {(i, k): 0.0 for i in run.L for k in (0, 1)}
-    for t in range(STEPS):
-        for n in range(run.N):
-            run.step(n, t, *task.batch(n, t))
-        if (t + 1) % every and t + 1 < STEPS:
-            continue
+    for t in up_to_merges(run, task.batch):
         before = run.weights()
-        run.merge(t + 1)
+        run.merge(t)
         for i, goal in enumerate(run.weights()):
             moved = []
             for k in (0, 1):
@@ -90,7 +76,7 @@ def test_it_follows_the_dense_method(reset, every, name):
     optimizer, lr, extra = OPTIMIZERS[name]
     task, _ = make_task(optimizer, lr)
     plan = make_plan(task)
-    reference = dense(task, plan, every, oracle.Settings(task.rate, every=every, reset=reset, **extra), 0.7, 0.9)
+    reference = dense(task, plan, oracle.Settings(task.rate, every=every, reset=reset, **extra), 0.7, 0.9)
     assert_same(trajectory(lte(task, plan, every, reset, w=W, rule=outer(0.7, 0.9)), 3), list(reference))
 
 

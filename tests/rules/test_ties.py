@@ -7,17 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import (
-    OPTIMIZERS,
-    STEPS,
-    adapters_of,
-    as_lists,
-    assert_same,
-    make_plan,
-    make_task,
-    scales_of,
-    trajectory,
-)
+from support import OPTIMIZERS, assert_same, dense_start, make_plan, make_task, trajectory, up_to_merges
 from traffic import assert_the_same_anywhere
 
 from minilte.core.lora import ROWS
@@ -25,6 +15,7 @@ from minilte.core.lte import lte
 from minilte.core.random import stream
 from minilte.core.types import Adapter
 from minilte.laws import oracle
+from minilte.laws.exact import redrawn
 from minilte.rules.ties import plus_elected, ties
 from minilte.steps.adamw import adamw
 
@@ -104,20 +95,15 @@ def test_blocks_of_rows_are_trimmed_as_a_whole_with_the_same_bits_on_any_threads
 # ---------------------------------------------------------------------------------- whole runs
 
 
-def dense(task, plan, w, every, settings, density):
+def dense(task, plan, w, settings, density):
     """LTE with this rule: every head has its own full W - s V + s B A, and D_n = s (B A - V) as a matrix."""
-    redraw = lambda n, step: [pair.A for pair in plan.draw(n, step).values()]  # noqa: E731
-    run = oracle.Explorer(as_lists(task.weights), adapters_of(plan), scales_of(plan), settings, w, redraw=redraw)
-    for t in range(STEPS):
-        for n in range(run.N):
-            run.step(n, t, *task.batch(n, t))
-        if (t + 1) % every and t + 1 < STEPS:
-            continue
+    run = oracle.Explorer(*dense_start(task, plan), settings, w, redraw=redrawn(plan))
+    for t in up_to_merges(run, task.batch):
         merged = []
         for i in run.L:
             moves = [run.scales[n][i] * (run.B[n][i] @ run.A[n][i] - run.V[n][i]) for n in range(run.N)]
             merged.append(run.W[i] + elected(moves, w, density))
-        run.merge(t + 1)  # V, biases, resets
+        run.merge(t)  # V, biases, resets
         run.W = merged
         yield run.weights()
 
@@ -129,7 +115,7 @@ def test_it_follows_the_dense_method(reset, density, every, name):
     optimizer, lr, extra = OPTIMIZERS[name]
     task, _ = make_task(optimizer, lr)
     plan = make_plan(task)
-    reference = dense(task, plan, W, every, oracle.Settings(task.rate, every=every, reset=reset, **extra), density)
+    reference = dense(task, plan, W, oracle.Settings(task.rate, every=every, reset=reset, **extra), density)
     assert_same(trajectory(lte(task, plan, every, reset, w=W, rule=ties(density)), 3), list(reference))
 
 

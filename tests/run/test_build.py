@@ -121,7 +121,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         (dict(head_ranks=(1, 3)), dict(layer1=4)),
         (dict(method="mhlora", rank=1), dict(layer1=2)),
         (dict(method="lora", rank=1), dict(layer1=1)),
-        (dict(method="lora", head_ranks=(2, 1)), dict(layer1=2)),
+        (dict(method="lora", head_ranks=(2, 2)), dict(layer1=2)),
         (dict(rank=1, reset="b"), {}),
         (dict(rank=1, reset="ab"), {}),
         (dict(rank=1, merge_rule="telescope"), dict(layer1=2)),

@@ -4,11 +4,12 @@ import pytest
 
 from minilte.core.errors import BadInput
 from minilte.core.method import Method
+from minilte.core.networks import mlp
 from minilte.settings.config import Config
 from minilte.settings.given import MAY, OWN, Given
 
 
-@pytest.mark.parametrize("place", [place for place in MAY if place != "method"])
+@pytest.mark.parametrize("place", [place for place in MAY if place not in ("method", "network")])
 def test_what_is_given_is_what_is_built(place):
     config = Config().holding(**{place: len})
     assert config.parts[place] == Given(place, len) and config.parts[place].build("anything") is len
@@ -22,6 +23,21 @@ def test_a_method_is_made_of_the_task_and_the_settings():
     assert config.method.build("task", config) is made and asked == [("task", config)]
     with pytest.raises(BadInput, match="^method: expected a function of .* that returns a Method, got 'a word'"):
         Config().holding(method=lambda task, config: "a word").method.build("task", config)
+
+
+@pytest.mark.parametrize(
+    ("widths", "loss", "words"),
+    [
+        ((4, 3), "squared-error", "its loss is squared-error, the data need cross-entropy"),
+        ((5, 3), "cross-entropy", "takes no rows of 4 numbers, as the data have"),
+        ((4, 3, 2), "cross-entropy", "gives 2 numbers a row, expected 3, as the data have"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_data_is_refused(widths, loss, words):
+    build = Config().holding(network=mlp(widths, loss=loss)).network.build
+    with pytest.raises(BadInput, match=f"^net: {words}"):
+        build(4, 3, "cross-entropy")
+    assert build(widths[0], widths[-1], loss).loss == loss
 
 
 @pytest.mark.parametrize("place", MAY)

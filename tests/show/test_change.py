@@ -184,3 +184,49 @@ def test_spectra_side_by_side_have_the_letter_of_their_own_run(known):
     }
     assert said == {"all-layer1": ("Singular values of the change of layer1; how many: A 3, B 2", "layer1.")}
     assert seen.axes_of(drawn["all-layer1"]) == ("index", "singular value of W − W₀", "log")
+
+
+# ---------------------------------------------------------------- more layers than are drawn
+
+
+@pytest.fixture
+def one_of_two(place, monkeypatch):
+    """A measured run of two layers, of which the first is drawn."""
+    monkeypatch.setattr(change, "LAYERS", 1)
+    run = read_run(place / "measured")
+    weights = run.built.task.weights
+    built = run.built._replace(task=run.built.task._replace(weights=weights | {"layer2": weights["layer1"]}))
+    records = [one._replace(measures=one.measures and twice(one.measures)) for one in run.records]
+    told = run._replace(built=built, records=records, moments=moments(3, layer1=[2.0, 1.0], layer2=[4.0, 3.0]))
+    return Named(told, "B", 1)
+
+
+def twice(measures):
+    """Measures with the numbers of layer1 for layer2 too."""
+    return measures | {"layers": dict.fromkeys(("layer1", "layer2"), measures["layers"]["layer1"])}
+
+
+def test_the_first_layers_are_drawn_and_all_are_in_the_tables(one_of_two):
+    with seen.pictures() as drawn:
+        page = seen.parsed(*change.change(one_of_two), *change.heads(one_of_two))
+    over_samples = [f"b-{measure.replace('_', '-')}" for measure in change.RANKS | change.ALIGNMENT]
+    assert list(drawn) == ["b-layer1", "b-layer1-grew", *over_samples]
+    for name in over_samples:
+        assert list(seen.lines(*drawn[name].axes)) == ["layer1"]
+        assert "layer1" in seen.figures(page)[name][0] and "layer2" not in seen.figures(page)[name][0]
+    assert "The first 1 of 2 layers." in seen.words(page)
+    for caption in ("Ranks of W − W₀ at step 3", "Alignment of the heads at step 3"):
+        assert list(seen.table(page, caption).rows) == ["layer1", "layer2"]
+
+
+def test_side_by_side_too_the_first_layers_are_drawn_and_no_other(one_of_two):
+    with seen.pictures() as drawn:
+        page = seen.parsed(*change.change_together([one_of_two._replace(letter="A", number=0), one_of_two]))
+    assert list(drawn) == list(seen.figures(page)) == ["all-layer1"]
+    assert "at the newest step of each run. The first 1 of 2 layers." in seen.words(page)
+
+
+def test_the_layers_of_side_by_side_are_counted_where_several_runs_have_them(one_of_two):
+    alone = one_of_two._replace(run=one_of_two.run._replace(moments=moments(3, layer1=[2.0, 1.0])))
+    page = seen.parsed(*change.change_together([alone, one_of_two]))
+    assert len(seen.figures(page)) == 1 and "The first" not in seen.words(page)

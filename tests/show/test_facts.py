@@ -164,3 +164,13 @@ def test_a_change_of_heads_names_the_law_that_the_method_had(place, kept, ended)
 def test_a_run_that_cannot_be_built_has_a_sentence_too(place):
     run = read_run(place / "plain")._replace(built=None)
     assert facts.sentence(run) == "lte on least-squares, 2 heads, 6 steps of 8."
+
+
+def test_a_training_loss_that_has_not_fallen_since_is_noted(place):
+    run, start = read_run(place / "plain"), Record(0, 0, 0.0, [], 2.0, 2.0)
+    steps = range(100, 1001, 100)
+    words = "the training loss has not been below that of step 100 since"
+    for losses, told in (([1.0] * 10, True), ([1.0 / step for step in steps], False)):
+        records = [start, *(Record(step, 8 * step, 0.0, [], loss, 2.0) for step, loss in zip(steps, losses))]
+        long = run._replace(records=records, config=run.config.replace(steps=1000))
+        assert (words in seen.words(seen.parsed(*facts.notes(long)))) == told

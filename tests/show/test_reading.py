@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilte.core.errors import BadInput
+from minilte.job import summary
 from minilte.show import drawing, reading
 from minilte.show import page as report
 
@@ -36,26 +37,28 @@ def with_text(file, text):
 
 
 def places(value, path=()):
-    """Where something could be changed in a JSON value."""
+    """Where something could be changed in a JSON value, or added to it, also under a name that the report uses."""
     yield path
-    for key, sub in value.items() if isinstance(value, dict) else ():
-        yield from places(sub, (*path, key))
+    if isinstance(value, dict):
+        yield (*path, "sigma")
+        for key, sub in value.items():
+            yield from places(sub, (*path, key))
 
 
 def changed(value, path, new):
     if not path:
         return new
-    return value | {path[0]: changed(value[path[0]], path[1:], new)}
+    return value | {path[0]: changed(value.get(path[0]), path[1:], new)}
 
 
 def test_any_other_value_in_a_summary_or_a_record_is_told_or_one_line(run, monkeypatch):
     monkeypatch.setattr(drawing, "inline", lambda name, paint: "<svg ></svg>")
-    summary = tiny.the_summary(run)
+    told = tiny.the_summary(run)
     log = (run / "metrics.jsonl").read_text().splitlines()
     record = json.loads(log[-1])
     for odd in ODD:
-        for path in places(summary):
-            got = with_text(run / "summary.json", json.dumps(changed(summary, path, odd)))
+        for path in places(told):
+            got = with_text(run / "summary.json", json.dumps(changed(told, path, odd)))
             assert got is True or "\n" not in got, (path, odd)
         for path in places(record):
             lines = [*log[:-1], json.dumps(changed(record, path, odd))]
@@ -63,12 +66,27 @@ def test_any_other_value_in_a_summary_or_a_record_is_told_or_one_line(run, monke
             assert got is True or "\n" not in got, (path, odd)
 
 
-@pytest.mark.parametrize("name", sorted(reading.SUMMARY))
+@pytest.mark.parametrize("name", sorted(summary.RECORD | reading.SUMMARY))
 def test_a_summary_without_a_field_is_one_line_that_names_it(run, name):
-    summary = tiny.the_summary(run)
-    del summary[name]
-    got = with_text(run / "summary.json", json.dumps(summary))
+    record = tiny.the_summary(run)
+    del record[name]
+    got = with_text(run / "summary.json", json.dumps(record))
     assert got is not True and "summary.json" in got and name in got
+
+
+@pytest.mark.parametrize(
+    "name", ["steps", "parameters", "test_loss", "train_loss", "test_accuracy", "seconds", "samples_per_second"]
+)
+def test_a_number_of_a_summary_beyond_what_a_figure_has_room_for_is_one_line_that_names_it(run, name):
+    got = with_text(run / "summary.json", json.dumps(tiny.the_summary(run) | {name: 10**31}))
+    assert got is not True and "summary.json" in got and f"{name} is" in got
+
+
+def test_bytes_sent_without_headers_are_one_line(run):
+    record = tiny.the_summary(run)
+    del record["bytes_sent"]["headers"]
+    got = with_text(run / "summary.json", json.dumps(record))
+    assert got is not True and "summary.json" in got and "bytes_sent is" in got
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": NaN}', "\0", "[" * 100_000])
