@@ -163,9 +163,10 @@ def test_every_part_of_a_place_is_named(place):
 
 
 @pytest.mark.parametrize("place", [place for place, spec in PLACES.items() if not spec.always])
-def test_a_place_that_not_every_method_has_names_those_that_do(place):
-    (methods,) = re.findall(r"^For `--method (.*)`\.$", settings_of(place), re.M)
-    assert methods.split(", ") == [cls.name for cls in every_part("method") if place in cls.brings]
+def test_a_place_that_not_every_run_has_names_the_parts_that_bring_it(place):
+    ((flag, names),) = re.findall(r"^For `--(.*?) (.*)`\.$", settings_of(place), re.M)
+    bringer = {"method": "method", "merge-rule": "rule"}[flag]
+    assert names.split(", ") == [cls.name for cls in every_part(bringer) if place in cls.brings]
 
 
 # ------------------------------------------------------------------------------------------- the page of methods

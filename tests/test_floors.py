@@ -11,16 +11,18 @@ FLOORS = {
     "core": 0,
     "disk": 1,
     "settings": 2,
-    **dict.fromkeys(("quant", "comm", "networks", "rules", "steps", "schedules", "measure"), 3),
-    **dict.fromkeys(("data", "methods", "optimizers"), 4),
-    "around": 5,
-    "cost": 6,
-    "run": 7,
-    "job": 8,
-    **dict.fromkeys(("laws", "experiments", "bench", "show"), 9),
-    "commands": 10,
+    **dict.fromkeys(("quant", "comm", "networks", "steps", "schedules", "measure"), 3),
+    **dict.fromkeys(("data", "optimizers"), 4),
+    "rules": 5,
+    "methods": 6,
+    "around": 7,
+    "cost": 8,
+    "run": 9,
+    "job": 10,
+    **dict.fromkeys(("laws", "experiments", "bench", "show"), 11),
+    "commands": 12,
 }
-DOORS = 11
+DOORS = 13
 ROOMS = {"mpi4py": {"comm/mpi.py"}, "matplotlib": {"show/drawing.py"}}
 FILES = sorted(ROOT.rglob("*.py"))
 

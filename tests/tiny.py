@@ -159,9 +159,10 @@ KNOBS = {f"{part}: {name}": (cls, knob) for part, cls in PARTS.items() for name,
 
 
 def chosen(cls: type) -> dict[str, str]:
-    """The settings that choose a part; a file is chosen by its path."""
+    """The settings that choose a part, and a rule that brings its place; a file is chosen by its path."""
     spec = PLACES[cls.place]
-    return {spec.flag: "x.csv" if cls.name == spec.other else cls.name} if spec.flag else {}
+    brought = {"merge_rule": "outer"} if cls.place == "inner_rule" else {}
+    return brought | ({spec.flag: "x.csv" if cls.name == spec.other else cls.name} if spec.flag else {})
 
 
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=","), min_size=1)  # of layers

@@ -13,7 +13,7 @@ from minilte.commands.shared import Command, Common
 from minilte.core import errors
 from minilte.settings.flags import knobs_of
 from minilte.settings.knob import BOUNDS, MOST, flag_name
-from minilte.settings.part import every_part
+from minilte.settings.part import as_flags, bringers, every_part
 from minilte.settings.places import PLACES
 
 MARK = "<!-- from here on written by python -m minilte.commands.reference docs/commands.md -->"
@@ -60,7 +60,7 @@ def settings(place: str, actions: dict[str, argparse.Action]) -> Iterator[str]:
     spec, parts = PLACES[place], every_part(place)
     yield from ["", f"### {spec.title[0].upper()}{spec.title[1:]}"]
     if not spec.always:
-        yield from ["", f"For `--method {', '.join(m.name for m in every_part('method') if place in m.brings)}`."]
+        yield from ["", f"For `{' or '.join(as_flags(bringers(place)))}`."]
     if spec.flag:
         yield from ["", f"{written(actions[spec.flag])}, by default `{spec.default}`: {escaped(spec.help)}."]
         yield from table((flag_name(spec.flag), ""), [(chosen_by(cls), sentence(cls)) for cls in parts])

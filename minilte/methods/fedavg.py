@@ -16,15 +16,15 @@ from minilte.core.method import Method
 from minilte.core.types import Task, Tree, Weights
 from minilte.methods.facts import Facts
 from minilte.methods.lte import MERGE_EVERY, shares
-from minilte.rules.outer import OUTER_MOMENTUM, OUTER_RATE, toward
+from minilte.rules.outer import OUTER_MOMENTUM, OUTER_RATE, STEPS, toward
 from minilte.settings.part import part
 
 
 class Averaged(NamedTuple):
-    """The main weights, and the outer momentum; None without."""
+    """The main weights, and what the outer step remembers; None without."""
 
     weights: Weights
-    buf: Tree
+    outer: Tree
 
 
 class Worker(NamedTuple):
@@ -40,7 +40,7 @@ def fedavg(
     task: Task, w: Sequence[float], every: int, outer_rate: float = 1.0, outer_momentum: float = 0.0
 ) -> Method:
     """FedAvg of heads with shares w; another outer rate, or momentum, makes it DiLoCo."""
-    plain = (outer_rate, outer_momentum) == (1.0, 0.0)
+    plain, outer = (outer_rate, outer_momentum) == (1.0, 0.0), STEPS["nesterov"](outer_momentum)
 
     def local(main, head, start, stop):
         weights, opt, loss = descend(
@@ -52,15 +52,15 @@ def fedavg(
         average = said["weights"]
         if plain:
             return Averaged(average, None)
-        return Averaged(*toward(main.weights, average, main.buf, outer_rate, outer_momentum))
+        return Averaged(*toward(outer, main.weights, average, main.outer, outer_rate))
 
     def held(main, head, all_heads):
-        weights, buf = (main.weights, head.weights), main.buf if all_heads else None
-        return {"weights": weights, "rule": buf, "gradients": head.weights, "optimizer": head.opt}
+        weights, memory = (main.weights, head.weights), main.outer if all_heads else None
+        return {"weights": weights, "rule": memory, "gradients": head.weights, "optimizer": head.opt}
 
     return Method(
         every=every,
-        begin=lambda: Averaged(task.weights, tree.zeros(task.weights) if outer_momentum else None),
+        begin=lambda: Averaged(task.weights, None if plain else outer.init(task.weights)),
         enter=lambda n: Worker(n, task.weights, task.optimizer.init(task.weights)),
         local=local,
         tell=lambda head: {"weights": tree.map(lambda leaf: w[head.index] * leaf, head.weights)},

@@ -49,7 +49,7 @@ class LTE:
 
     def build(self, task: Task, config) -> Method:
         plan, w = config.adapters.plan(task.weights, config.heads, config.seed), shares(config.heads, self.shares)
-        rule = config.rule.build()
+        rule = config.rule.build(config)
         settings = self.merge_every, self.reset, self.reset_optimizer, self.loss_reduction, config.replicas
         holds = self.keeps and rule.bounded, self.keeps and rule.telescopes
         method = lte(task, plan, *settings, w, rule)._replace(facts=facts(task, plan, w, *holds))

@@ -1,13 +1,14 @@
 """Stochastic gradient descent: the formula is `core.optim.sgd`."""
 
 from minilte.core.errors import BadInput
+from minilte.core.networks import Network
 from minilte.core.optim import Optimizer, sgd
 from minilte.settings.knob import knob
 from minilte.settings.part import part
 
 # of every optimizer
 LR = knob(1e-3, "largest learning rate", above=0.0)
-WEIGHT_DECAY = knob(0.0, "coupled for sgd, decoupled for adamw", least=0.0)
+WEIGHT_DECAY = knob(0.0, "coupled for sgd, else decoupled", least=0.0)
 CLIP = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
 
 
@@ -25,6 +26,6 @@ class SGD:
         if self.nesterov and not self.momentum:
             raise BadInput("nesterov: expected a --momentum above 0")
 
-    def build(self) -> Optimizer:
+    def build(self, net: Network) -> Optimizer:
         """The optimizer of these settings."""
         return sgd(self.momentum, self.nesterov, self.weight_decay)

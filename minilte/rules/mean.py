@@ -9,5 +9,5 @@ from minilte.settings.part import part
 class Mean:
     """W <- W + sum_n w_n s_n (B_n A_n - V_n)."""
 
-    def build(self) -> Rule:
+    def build(self, config) -> Rule:
         return MEAN

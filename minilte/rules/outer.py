@@ -1,53 +1,74 @@
 """An outer optimizer: the merge of another rule is a direction, and the main weights take a step along it.
 
-    d = W - merged(W),  buf <- mu buf + d,  W <- W - e d            (mu = 0)
-                                            W <- W - e (d + mu buf) (Nesterov)
+    d = W - merged(W),  W <- W - e step(d)
+    nesterov   buf <- mu buf + d, step = d + mu buf      (DiLoCo, Douillard et al. 2023)
+    sgd        buf <- mu buf + d, step = buf             (FedAvgM, Hsu et al. 2019)
+    adam       step = m / (sqrt(v) + 1e-3), b1 = mu, b2 = 0.99      (FedAdam, Reddi et al. 2021, section 5)
+    muon       step of orthonormalised Nesterov momentum in matrices, of adam in the rest      (Jordan et al. 2024)
 
-Rate 1 without momentum is the other rule itself. Without momentum law L2 holds; momentum carries what the factors no
-longer say, so it breaks the rank bound and telescoping (law L12). Source: DiLoCo, Douillard et al. 2023.
+nesterov and sgd at rate 1 without momentum are the other rule itself. Without momentum they keep law L2; momentum carries
+what the factors no longer say, so it breaks the rank bound and telescoping (law L12), as do adam and muon.
 """
 
 from minilte.core import tree
 from minilte.core.lte import MEAN
+from minilte.core.optim import Optimizer, adamw, sgd
 from minilte.core.types import Rule, Tree
+from minilte.optimizers.muon import muon
 from minilte.settings.knob import knob
-from minilte.settings.part import part
+from minilte.settings.part import find, part
+from minilte.settings.places import PLACES
 
 OUTER_RATE = knob(0.7, "part of the way to the mean", above=0.0)
 OUTER_MOMENTUM = knob(0.9, "of the outer step", least=0.0, below=1.0)
+STEPS = {  # momentum -> the optimizer
+    "nesterov": lambda momentum: sgd(momentum, nesterov=True),
+    "sgd": sgd,
+    "adam": lambda momentum: adamw(momentum, 0.99, 1e-3),
+    "muon": lambda momentum: muon(momentum, rest=adamw(momentum, 0.99, 1e-3)),
+}
 
 
-def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN) -> Rule:
-    """A rule that steps along what `rule` would do."""
+def outer(rate: float = 0.7, momentum: float = 0.9, rule: Rule = MEAN, kind: str = "nesterov") -> Rule:
+    """A rule that steps along what `rule` would do, by one of `STEPS`."""
+    optimizer = STEPS[kind](momentum)
 
     def init(weights):
-        return (rule.init(weights), tree.zeros(weights) if momentum else None)
+        return rule.init(weights), optimizer.init(weights)
 
     def merge(state, weights, *work):
-        inner, buf = state
+        inner, memory = state
         goal, inner = rule.merge(inner, weights, *work)
-        weights, buf = toward(weights, goal, buf, rate, momentum)
-        return weights, (inner, buf)
+        weights, memory = toward(optimizer, weights, goal, memory, rate)
+        return weights, (inner, memory)
 
-    itself = rate == 1 and not momentum
-    return Rule(init, merge, bounded=rule.bounded and not momentum, telescopes=rule.telescopes and itself)
-
-
-def toward(now: Tree, goal: Tree, buf: Tree, rate: float, momentum: float) -> tuple[Tree, Tree]:
-    """One outer step from `now` toward `goal`: (the new weights, the momentum buffer)."""
-    d = tree.map(lambda now, goal: now - goal, now, goal)
-    if momentum:
-        buf = tree.map(lambda b, d: momentum * b + d, buf, d)
-        d = tree.map(lambda d, b: d + momentum * b, d, buf)
-    return tree.map(lambda now, d: now - rate * d, now, d), buf
+    along = kind in ("nesterov", "sgd") and not momentum
+    return Rule(init, merge, bounded=rule.bounded and along, telescopes=rule.telescopes and along and rate == 1)
 
 
-@part("rule", "outer", needs={"each"})
+def toward(optimizer: Optimizer, now: Tree, goal: Tree, memory: Tree, rate: float) -> tuple[Tree, Tree]:
+    """One outer step from `now` toward `goal`: (the new weights, the optimizer's state)."""
+    return optimizer.update(now, tree.map(lambda now, goal: now - goal, now, goal), memory, rate)
+
+
+@part("rule", "outer", needs={"each"}, brings=("inner_rule",))
 class Outer:
-    """A Nesterov step along the mean, as DiLoCo takes it (Douillard et al. 2023)."""
+    """A step along what another rule does, as DiLoCo takes it (Douillard et al. 2023)."""
 
+    outer_step: str = knob("nesterov", "the outer optimizer", choices=tuple(STEPS))
     outer_rate: float = OUTER_RATE
     outer_momentum: float = OUTER_MOMENTUM
 
-    def build(self) -> Rule:
-        return outer(self.outer_rate, self.outer_momentum)
+    def build(self, config) -> Rule:
+        return outer(self.outer_rate, self.outer_momentum, config.inner_rule.build(config), self.outer_step)
+
+
+def inside(name: str) -> type:
+    """The part of a rule again, for the place inside an outer step."""
+    cls = find("rule", name)
+    same = {word: getattr(cls, word) for word in ("__doc__", "needs", "gives", "check_with")}
+    return part("inner_rule", name)(type(cls.__name__, (cls,), same | {"__module__": __name__}))
+
+
+for name in PLACES["inner_rule"].names:
+    inside(name)

@@ -24,5 +24,5 @@ TELESCOPE = Rule(lambda weights: weights, merge, bounded=True, telescopes=True)
 class Telescope:
     """The same mean from W_0, half the work, without resets."""
 
-    def build(self) -> Rule:
+    def build(self, config) -> Rule:
         return TELESCOPE

@@ -12,28 +12,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minilte.core.head import overlay
-from minilte.core.layers import change
 from minilte.core.lora import ROWS
 from minilte.core.lte import mean
 from minilte.core.types import Adapter, Array, Rule
+from minilte.rules.changes import layer_by_layer, plus_blocks
 from minilte.settings.knob import knob
 from minilte.settings.part import part
 
 
 def ties(density: float = 0.2) -> Rule:
     """The rule; `density` is the part of a layer's entries that a head keeps."""
-
-    def merge(state, weights, sent, then, scales, w, each):
-        layers = overlay(weights, mean([head.replicas for head in sent], w))
-        for name in sent[0].factors:
-            now = [head.factors[name] for head in sent]
-            pairs = now if then is None else [change(pair, V[name]) for pair, V in zip(now, then, strict=True)]
-            moves = [Adapter(A, s[name] * B) for (A, B), s in zip(pairs, scales, strict=True)]
-            layers[name] = layers[name]._replace(W=plus_elected(weights[name].W, moves, w, density, each))
-        return layers, state
-
-    return Rule(lambda weights: None, merge)
+    return Rule(
+        lambda weights: None, layer_by_layer(lambda W, moves, w, each: plus_elected(W, moves, w, density, each))
+    )
 
 
 def plus_elected(
@@ -45,30 +36,27 @@ def plus_elected(
 
     Shapes: (m,n),((r_n,n),(m,r_n))->(m,n).
     """
-    new, starts = np.empty_like(W), range(0, len(W), ROWS)
-    rows = lambda move, start: move.B[start : start + ROWS] @ move.A  # noqa: E731
 
     def least(move):
         """The magnitude of the last entry that is kept."""
         sizes = np.empty_like(W)
-        for start in starts:
-            np.abs(rows(move, start), out=sizes[start : start + ROWS])
+        for start in range(0, len(W), ROWS):
+            np.abs(move.B[start : start + ROWS] @ move.A, out=sizes[start : start + ROWS])
         sizes, last = sizes.reshape(-1), sizes.size - max(1, math.ceil(density * sizes.size))
         sizes.partition(last)  # in place
         return sizes[last]
 
     limits = list(each(least, moves))
 
-    def block(start):
-        trimmed = [np.where(np.abs(D) >= limit, D, 0) for D, limit in zip((rows(m, start) for m in moves), limits)]
+    def block(rows):
+        trimmed = [np.where(np.abs(D) >= limit, D, 0) for D, limit in zip((B[rows] @ A for A, B in moves), limits)]
         sign = np.sign(mean(trimmed, w))
         agree = [np.sign(D) == sign for D in trimmed]
         weight = mean([same.astype(W.dtype) for same in agree], w)
         total = mean([np.where(same, D, 0) for same, D in zip(agree, trimmed)], w)
-        new[start : start + ROWS] = W[start : start + ROWS] + total / np.where(weight > 0, weight, 1)
+        return total / np.where(weight > 0, weight, 1)
 
-    list(each(block, starts))
-    return new
+    return plus_blocks(W, block, each)
 
 
 @part("rule", "ties", needs={"each"})
@@ -77,5 +65,5 @@ class Ties:
 
     density: float = knob(0.2, "part of a head's change that is kept", above=0.0, most=1.0)
 
-    def build(self) -> Rule:
+    def build(self, config) -> Rule:
         return ties(self.density)

@@ -92,7 +92,7 @@ def make_task(config: Config, data: Dataset, net: Network, weights: Weights) -> 
         weights=weights,
         batch=batches(data, config.batch, config.heads, config.seed, config.head_data),
         shards=tuple(size / sum(sizes) for size in sizes),
-        optimizer=config.optimizer.build(),
+        optimizer=config.optimizer.build(net),
         rate=config.schedule.build(config.lr, config.steps),
         clip=config.clip or None,
     )

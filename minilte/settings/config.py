@@ -33,7 +33,7 @@ class Config:
     def _fill(self, settings: dict, may_go: Iterable[str]) -> None:
         rest = dict(settings)
         wanted = {place: choose(place, spec, rest) for place, spec in PLACES.items()}
-        brought = brought_by(wanted["method"][0], settings)
+        brought = brought_by({place: cls for place, (cls, _) in wanted.items()}, settings)
         parts = {}
         for place, (cls, extra) in wanted.items():
             if PLACES[place].always or place in brought:
@@ -153,11 +153,12 @@ def takes(knob, value) -> bool:
     return True
 
 
-def brought_by(method: type, given: dict) -> Iterable[str]:
-    """The places that come with a method; with one of the caller's own, those that the settings speak of."""
-    if method is not Given:
-        return method.brings
-    return [place for place in PLACES if not given.keys().isdisjoint(settings_of(place))]
+def brought_by(wanted: dict[str, type], given: dict) -> set[str]:
+    """The places that come with a method and its parts; with one of the caller's own, those that the settings speak of."""
+    if wanted["method"] is Given:
+        return {place for place in PLACES if not given.keys().isdisjoint(settings_of(place))}
+    places = set(wanted["method"].brings)
+    return places.union(*(wanted[place].brings for place in places))
 
 
 def not_chosen(name: str) -> str:

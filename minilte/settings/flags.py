@@ -66,7 +66,8 @@ def knobs_of(parts: Sequence[type]) -> dict[str, tuple[dataclasses.Field, list[s
     found: dict[str, tuple] = {}
     for cls in parts:
         for name, knob in knobs(cls).items():
-            found.setdefault(name, (knob, []))[1].append(cls.name)
+            having = found.setdefault(name, (knob, []))[1]
+            having += [cls.name] if cls.name not in having else []  # a rule may stand in two places
     return found
 
 

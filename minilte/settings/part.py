@@ -98,5 +98,20 @@ def owners(name: str) -> list[str]:
         if having and spec.flag:
             found.setdefault(spec.flag, []).extend(having)
         elif not spec.always and (having or name == spec.flag):
-            found.setdefault("method", []).extend(cls.name for cls in every_part("method") if place in cls.brings)
+            for flag, names in bringers(place).items():
+                found.setdefault(flag, []).extend(names)
+    return as_flags(found)
+
+
+def bringers(place: str) -> dict[str, list[str]]:
+    """flag -> the names of the parts that a place comes with."""
+    found: dict[str, list[str]] = {}
+    for other, spec in PLACES.items():
+        if names := [cls.name for cls in every_part(other) if place in cls.brings]:
+            found[spec.flag] = names
+    return found
+
+
+def as_flags(found: dict[str, list[str]]) -> list[str]:
+    """Choices as they are written: ["--method lte, fedavg"]."""
     return [f"--{flag_name(flag)} {', '.join(names)}" for flag, names in found.items()]

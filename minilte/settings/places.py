@@ -53,6 +53,13 @@ PLACES = {
         "how the heads' factors become a change of W",
         always=False,
     ),
+    "inner_rule": place(
+        parts("rules", outer="mean ties"),
+        "outer_over",
+        "the rule along which an outer step goes",
+        title="the rule inside an outer step",
+        always=False,
+    ),
     "topology": place(
         parts("comm", topologies="default auto allgather allreduce server"),
         "topology",
@@ -78,7 +85,7 @@ PLACES = {
         "how the heads of a process take their steps",
         always=False,
     ),
-    "optimizer": place(parts("optimizers", adamw="adamw", sgd="sgd"), "optimizer", "of every head"),
+    "optimizer": place(parts("optimizers", adamw="adamw", sgd="sgd", muon="muon"), "optimizer", "of every head"),
     "schedule": place(
         parts("schedules", plain="constant linear cosine"),
         "schedule",

@@ -374,7 +374,7 @@ def last_stretch_left_out(mp):
 
 def outer_step_past_the_mean(mp):
     right = fedavg.toward
-    mp.setattr(fedavg, "toward", lambda now, goal, buf, rate, momentum: right(now, goal, buf, 1.1 * rate, momentum))
+    mp.setattr(fedavg, "toward", lambda *work: right(*work[:-1], 1.1 * work[-1]))
 
 
 def average_of_one_head_too_many(mp):

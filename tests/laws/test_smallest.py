@@ -141,7 +141,7 @@ def decay_longer(mp, size):
 def outer_rate_longer(home, name):
     def plant(mp, size):
         right = getattr(home, name)
-        wrong = lambda now, goal, buf, rate, momentum: right(now, goal, buf, rate * (1 + size), momentum)  # noqa: E731
+        wrong = lambda *work: right(*work[:-1], work[-1] * (1 + size))  # noqa: E731
         mp.setattr(home, name, wrong)
 
     return plant

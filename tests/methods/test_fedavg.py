@@ -73,7 +73,7 @@ def test_steps_in_place_change_nothing_that_others_hold():
 
 def test_a_rate_of_one_without_momentum_is_fedavg():  # law L28
     task, _ = make_task(optim.adamw(), 0.01)
-    assert fedavg(task, W, 3, 1.0, 0.0).begin().buf is None
+    assert fedavg(task, W, 3, 1.0, 0.0).begin().outer is None
     plain = trajectory(fedavg(task, W, 3), 3)
     assert_same(trajectory(fedavg(task, W, 3, 1.0, 1e-300), 3), plain)  # by the formula with a momentum of nothing
     assert_same(trajectory(fedavg(task, W, 3, 1.0 + 1e-15), 3), plain)
@@ -93,7 +93,7 @@ def test_heads_keep_their_optimizer_state_and_the_master_its_momentum():
     heard = method.hear(main, moved, 2)
     assert heard.opt is moved.opt and heard.weights is main.weights
     view = method.view(method.show(main, 2), main, None)
-    assert view.buf is None and view.weights is main.weights  # no worker holds it
+    assert view.outer is None and view.weights is main.weights  # no worker holds it
 
 
 def test_the_callers_weights_stay():

@@ -20,6 +20,6 @@ def test_it_is_that_of_its_settings():
         ({}, optim.adamw()),
         (dict(beta1=0.5, beta2=0.7, eps=0.1, weight_decay=0.2), optim.adamw(0.5, 0.7, 0.1, 0.2)),
     ):
-        pairs = zip(steps(AdamW(**settings).build()), steps(expected), strict=True)
+        pairs = zip(steps(AdamW(**settings).build(None)), steps(expected), strict=True)
         assert all(np.array_equal(a, b) for a, b in pairs)
-    assert AdamW().build().in_place is not None
+    assert AdamW().build(None).in_place is not None

@@ -26,7 +26,7 @@ def steps(optimizer, count=5):
     ],
 )
 def test_it_is_that_of_its_settings(settings, expected):
-    assert np.array_equal(steps(SGD(**settings).build()), steps(expected))
+    assert np.array_equal(steps(SGD(**settings).build(None)), steps(expected))
 
 
 def test_nesterov_needs_a_momentum():

@@ -8,7 +8,11 @@ from minilte.rules.mean import Mean
 
 
 def test_it_is_the_rule_of_the_core_and_the_one_of_a_run_without_a_choice():
-    assert Mean().build() is MEAN and config().rule.build() is MEAN and config(merge_rule="mean") == config()
+    assert (
+        Mean().build(config()) is MEAN
+        and config().rule.build(config()) is MEAN
+        and config(merge_rule="mean") == config()
+    )
 
 
 def test_it_keeps_nothing_between_merges_and_bounds_the_rank():

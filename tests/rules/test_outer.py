@@ -90,5 +90,5 @@ def test_only_without_momentum_the_rank_is_bounded_as_by_the_rule_inside():
     assert outer(0.5, 0.0).bounded and not outer(0.5, 0.9).bounded and not outer(0.5, 0.0, ties()).bounded
     task, _ = make_task(adamw(), 0.01)
     states = [outer(0.5, mu).init(task.weights) for mu in (0.0, 0.9)]
-    assert states[0] == (None, None) and not any(leaf.any() for leaf in tree.leaves(states[1]))
+    assert states[0] == (None, (None,)) and not any(leaf.any() for leaf in tree.leaves(states[1]))
     assert tree.size(states[1]) == tree.size(task.weights)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import OPTIMIZERS, assert_same, dense_start, make_plan, make_task, trajectory, up_to_merges
+from support import OPTIMIZERS, assert_same, by_rule, make_plan, make_task, trajectory
 from traffic import assert_the_same_anywhere
 
 from minilte.core.lora import ROWS
@@ -15,7 +15,6 @@ from minilte.core.lte import lte
 from minilte.core.random import stream
 from minilte.core.types import Adapter
 from minilte.laws import oracle
-from minilte.laws.exact import redrawn
 from minilte.rules.ties import plus_elected, ties
 from minilte.steps.adamw import adamw
 
@@ -95,19 +94,6 @@ def test_blocks_of_rows_are_trimmed_as_a_whole_with_the_same_bits_on_any_threads
 # ---------------------------------------------------------------------------------- whole runs
 
 
-def dense(task, plan, w, settings, density):
-    """LTE with this rule: every head has its own full W - s V + s B A, and D_n = s (B A - V) as a matrix."""
-    run = oracle.Explorer(*dense_start(task, plan), settings, w, redraw=redrawn(plan))
-    for t in up_to_merges(run, task.batch):
-        merged = []
-        for i in run.L:
-            moves = [run.scales[n][i] * (run.B[n][i] @ run.A[n][i] - run.V[n][i]) for n in range(run.N)]
-            merged.append(run.W[i] + elected(moves, w, density))
-        run.merge(t)  # V, biases, resets
-        run.W = merged
-        yield run.weights()
-
-
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("every", [1, 3, 10])
 @pytest.mark.parametrize(("reset", "density"), [("none", 0.3), ("b", 0.5), ("ab", 1.0)])
@@ -115,7 +101,8 @@ def test_it_follows_the_dense_method(reset, density, every, name):
     optimizer, lr, extra = OPTIMIZERS[name]
     task, _ = make_task(optimizer, lr)
     plan = make_plan(task)
-    reference = dense(task, plan, W, oracle.Settings(task.rate, every=every, reset=reset, **extra), density)
+    settings = oracle.Settings(task.rate, every=every, reset=reset, **extra)
+    reference = by_rule(task, plan, W, settings, lambda moves, w: elected(moves, w, density))
     assert_same(trajectory(lte(task, plan, every, reset, w=W, rule=ties(density)), 3), list(reference))
 
 

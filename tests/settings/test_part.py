@@ -45,7 +45,7 @@ def test_what_is_needed_is_given_by_some_part():
     assert given >= frozenset().union(*(cls.needs for cls in PARTS.values() if isinstance(cls.needs, frozenset)))
 
 
-@pytest.mark.parametrize("place", [place for place, spec in PLACES.items() if not spec.always])
+@pytest.mark.parametrize("place", [place for place, spec in PLACES.items() if not spec.always and bringing(place)])
 def test_what_a_method_does_not_bring_is_refused_with_the_methods_that_do(place):
     spec, method_of = PLACES[place], {cls.name: cls for cls in every_part("method")}
     names = [spec.flag] if spec.flag else list(knobs(every_part(place)[0]))
@@ -60,6 +60,16 @@ def test_what_a_method_does_not_bring_is_refused_with_the_methods_that_do(place)
             )
 
 
+def test_what_a_rule_does_not_bring_is_refused_with_the_rule_that_does():
+    for rule in ("mean", "telescope", "ties"):
+        assert "inner_rule" not in Config(merge_rule=rule).parts
+        words = "outer-over: belongs to --merge-rule outer; leave it out, or choose that"
+        assert refused(merge_rule=rule, outer_over="mean") == words
+    config = Config(merge_rule="outer", outer_over="ties", density=0.7)
+    assert config.inner_rule.density == config.density == 0.7 and config.rule.name == "outer"
+    assert Config(**config.flat()) == config and "inner_rule" not in config.replace(merge_rule="mean").parts
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -68,10 +78,13 @@ def test_what_a_method_does_not_bring_is_refused_with_the_methods_that_do(place)
         (dict(quant_rounding="stochastic"), "quant-rounding: belongs to --quant int8, int4, nf4; "),
         (dict(quorum=3), "quorum: belongs to --topology server; leave it out, or choose that"),
         (dict(grace=1.0), "grace: belongs to --topology server; leave it out, or choose that"),
-        (dict(density=0.3), "density: belongs to --merge-rule ties; leave it out, or choose that"),
+        (
+            dict(density=0.3),
+            "density: belongs to --merge-rule ties or --outer-over ties; leave it out, or choose that",
+        ),
         (dict(outer_rate=0.3), "outer-rate: belongs to --method diloco or --merge-rule outer; "),
         (dict(momentum=0.9), "momentum: belongs to --optimizer sgd; leave it out, or choose that"),
-        (dict(optimizer="sgd", beta1=0.9), "beta1: belongs to --optimizer adamw; leave it out, or choose that"),
+        (dict(optimizer="sgd", beta1=0.9), "beta1: belongs to --optimizer adamw, muon; leave it out, or choose that"),
         (dict(nesterov=True), "nesterov: belongs to --optimizer sgd; leave it out, or choose that"),
         (dict(inputs=3), "inputs: belongs to --data least-squares; leave it out, or choose that"),
         (dict(data="x.csv", data_dir="y"), "data-dir: belongs to --data fashion-mnist; leave it out, or choose that"),

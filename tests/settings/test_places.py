@@ -25,8 +25,8 @@ def test_a_place_has_a_choice_and_a_default_or_one_part(place):
     assert spec.title
 
 
-def test_the_places_that_a_method_may_bring_are_those_that_need_not_be_there():
-    brought = {place for cls in every_part("method") for place in cls.brings}
+def test_the_places_that_a_method_or_a_rule_may_bring_are_those_that_need_not_be_there():
+    brought = {place for chooser in ("method", "rule") for cls in every_part(chooser) for place in cls.brings}
     assert brought == {place for place, spec in PLACES.items() if not spec.always}
     assert set(MAY) < PLACES.keys()
 

@@ -1,0 +1,48 @@
+"""What rules have in common that look at the heads' changes one by one, D_n = s_n (B_n A_n - V_n), layer by layer.
+
+A change stays a pair of factors; whoever needs its entries multiplies a block of rows at a time (law L5).
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from minilte.core.head import overlay
+from minilte.core.layers import change
+from minilte.core.lora import ROWS
+from minilte.core.lte import mean
+from minilte.core.types import Adapter, Adapters, Array, Sent
+
+
+def layer_by_layer(step: Callable) -> Callable:
+    """The `merge` of a rule: step(W, moves, w, each) -> W in every adapted layer, the replicas averaged."""
+
+    def merge(state, weights, sent, then, scales, w, each):
+        layers = overlay(weights, mean([head.replicas for head in sent], w))
+        for name in sent[0].factors:
+            W = step(weights[name].W, moves(name, sent, then, scales), w, each)
+            layers[name] = layers[name]._replace(W=W)
+        return layers, state
+
+    return merge
+
+
+def moves(
+    name: str, sent: Sequence[Sent], then: Sequence[Adapters] | None, scales: Sequence[dict[str, float]]
+) -> list[Adapter]:
+    """D_n of every head in a layer as a pair, s_n in its B; of rank 2 r_n where something was merged before."""
+    now = [head.factors[name] for head in sent]
+    pairs = now if then is None else [change(pair, V[name]) for pair, V in zip(now, then, strict=True)]
+    return [Adapter(A, s[name] * B) for (A, B), s in zip(pairs, scales, strict=True)]
+
+
+def plus_blocks(W: Array, block: Callable[[slice], Array], each: Callable = map) -> Array:
+    """W + what `block` makes of each block of rows, as a new array; `each` maps over the blocks.    (m,n)->(m,n)"""
+    new = np.empty_like(W)
+
+    def add(start):
+        rows = slice(start, start + ROWS)
+        new[rows] = W[rows] + block(rows)
+
+    list(each(add, range(0, len(W), ROWS)))
+    return new
