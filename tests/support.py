@@ -1,4 +1,4 @@
-"""Small problems that several tests train on, and the dense oracle on them."""
+"""Small problems that several tests train on; it needs nothing but the core."""
 
 import numpy as np
 
@@ -6,8 +6,6 @@ from minilte.core import lora, networks, optim, schedules, tree
 from minilte.core.method import Meeting, rounds
 from minilte.core.random import stream
 from minilte.core.types import Task
-from minilte.laws import oracle
-from minilte.laws.exact import redrawn
 
 WIDTHS, B, STEPS, SEED = [5, 6, 4, 3], 8, 50, 3
 RANKS = [2, 3, 1]  # of the three heads; the last layer has min(m, n) = 3
@@ -39,37 +37,6 @@ def make_plan(task, ranks=RANKS):
 
 def as_lists(weights):
     return [(layer.W, layer.c) for layer in weights.values()]
-
-
-def dense_start(task, plan):
-    """Weights, adapters and scales at the start, as the dense oracle takes them."""
-    adapters = [[tuple(pair) for pair in plan.draw(n, 0).values()] for n in range(len(plan.ranks))]
-    return as_lists(task.weights), adapters, [list(scales.values()) for scales in plan.scales]
-
-
-def up_to_merges(run, batch):
-    """The steps of an `oracle.Explorer`; yields their number where it has to merge, which is left to the caller."""
-    for t in range(STEPS):
-        for n in range(run.N):
-            run.step(n, t, *batch(n, t))
-        if (t + 1) % run.s.every == 0 or t + 1 == STEPS:
-            yield t + 1
-
-
-def by_rule(task, plan, w, settings, merged):
-    """LTE by matrices with another rule: every head has its own full W - s V + s B A, and D_n = s (B A - V) as a matrix.
-
-    merged([D_1 … D_N], w) is the change of W in a layer.
-    """
-    run = oracle.Explorer(*dense_start(task, plan), settings, w, redraw=redrawn(plan))
-    for t in up_to_merges(run, task.batch):
-        layers = []
-        for i in run.L:
-            moves = [run.scales[n][i] * (run.B[n][i] @ run.A[n][i] - run.V[n][i]) for n in range(run.N)]
-            layers.append(run.W[i] + merged(moves, w))
-        run.merge(t)  # V, biases, resets
-        run.W = layers
-        yield run.weights()
 
 
 class Alone:

@@ -18,6 +18,7 @@ from minilte.disk.weights import sha256
 from minilte.job import checkpoint
 from minilte.library import KINDS
 from minilte.methods.full import full
+from minilte.run.build import build
 
 NET = networks.mlp([6, 5, 4], "tanh", loss="squared-error")
 
@@ -214,6 +215,18 @@ def test_targets_out_of_scale_are_no_matter_of_the_learning_rate():
 def test_a_rule_that_the_method_has_no_use_for_is_refused(changes):
     with pytest.raises(BadInput, match=f"^rule: method {changes['method']} takes none, got "):
         ml.fit(tiny.config(**changes), rule=MEAN)
+
+
+def test_a_rule_is_refused_where_sums_travel_and_auto_does_not_choose_them():
+    with pytest.raises(
+        BadInput, match="^merge-rule own: needs what every head sends, one by one: --topology allgather"
+    ):
+        ml.fit(tiny.config(topology="allreduce"), rule=MEAN)
+    asked = []
+    rule = MEAN._replace(merge=lambda *merge: asked.append(1) or MEAN.merge(*merge))
+    many = tiny.config(topology="auto", heads=8, rank=4)  # dense sums would be the fewest bytes
+    ml.fit(many, rule=rule)
+    assert len(asked) == 3 and build(many).notes[0].startswith("topology allreduce")
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -381,8 +381,8 @@ def test_what_the_page_of_claims_says_of_its_table_is_what_was_measured():
 
 def value(formula, **letters):
     """A formula of a page as a number: letters, digits, sums and products."""
-    plain = formula.strip("$").replace("M_{lte}", "L").replace("\\,", " ").replace("\\", "")
-    tokens = re.findall(r"[A-Za-z]|\d+|[()+-]", plain)
+    plain = formula.strip("$").replace("M_{lte}", "L").replace("M_{proj}", "J").replace("\\,", " ").replace("\\", "")
+    tokens = re.findall(r"[A-Za-z]|\d+|[()+/-]", plain)
     assert "".join(tokens) == plain.replace(" ", ""), formula
     python, before = "", ""
     for token in tokens:
@@ -444,9 +444,11 @@ def test_the_formulas_of_the_page_of_methods_give_its_bytes():
     page = (DOCS / "methods.md").read_text(encoding="utf-8")
     layers = ((256, 784, 32), (256, 256, 32), (10, 256, 10))
     letters = dict(N=8, M=sum(m * n for m, n, _ in layers), L=sum(r * (m + n) for m, n, r in layers), R=522)
+    letters |= dict(J=sum(r * max(m, n) for m, n, r in layers), K=200)
     for name, _, formula, meets, size in seen.markdown(page, "| | heads say"):
         steps = {"every step": 1, "every $T$ steps": 10}[meets]
-        assert float(size.replace(",", "")) == 4 * value(formula, **letters) / steps, name
+        numbers = value(formula.removesuffix(" on average"), **letters)
+        assert float(size.replace(",", "")) == pytest.approx(4 * numbers / steps, rel=1e-12), name
 
 
 def test_the_formula_of_a_server_on_the_page_of_workers_is_that_of_the_code():

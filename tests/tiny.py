@@ -51,11 +51,34 @@ KINDS = {  # one run of each kind of state
     "absorbed": dict(local_steps="absorbed"),
     "stacked": dict(local_steps="stacked"),
     "ties": dict(merge_rule="ties"),
+    "dare": dict(merge_rule="dare"),
+    "dare-in-an-outer-step": dict(merge_rule="outer", outer_over="dare", drop=0.3, topology="server"),
+    "svd": dict(merge_rule="svd", svd_rank=1),
+    "factor-mean": dict(merge_rule="factor-mean"),
+    "gram": dict(merge_rule="gram", reset="ab"),
+    "clipped": dict(merge_rule="clipped", shares=(0.75, 0.25)),
+    "trimmed": dict(merge_rule="trimmed", trim=0.4, heads=3),
+    "median": dict(merge_rule="median", heads=3, topology="server"),
     "outer": dict(merge_rule="outer"),
+    "outer-adam": dict(merge_rule="outer", outer_step="adam", outer_over="ties", outer_rate=0.01),
+    "outer-muon": dict(merge_rule="outer", outer_step="muon", outer_rate=0.02, topology="server"),
+    "muon": dict(optimizer="muon", muon_last=True, polar="exact", reset="ab"),
+    "muon-full": dict(optimizer="muon", method="full", model="mlp", widths=(5,)),
+    "dynamic": dict(method="dynamic", heads=3, rank_rule="energy", rank_spare=1, heads_rule="drawn"),
+    "dynamic-server": dict(method="dynamic", rank_rule="schedule", rank_from=1, reset="ab", topology="server"),
+    "by-class": dict(shards="dirichlet:9", merge_rule="weighted", data="fashion-mini", model="linear"),
     "fedavg": dict(method="fedavg"),
     "diloco": dict(method="diloco", topology="server"),
     "fedit": dict(method="fedit"),
     "fedex": dict(method="fedex", topology="server"),
+    "adamix": dict(method="adamix"),
+    "adamix-server": dict(method="adamix", pool=3, topology="server", **SGD, momentum=0.9),
+    "galore": dict(method="galore", project_rank=2, project_every=4),
+    "galore-server": dict(method="galore", project_rank=2, project_every=3, move_moments=True, topology="server"),
+    "flora-projected": dict(method="flora-projected", project_rank=2, project_every=4),
+    "relora": dict(method="relora", warm_start=1, prune="random"),
+    "relora-server": dict(method="relora", topology="server"),
+    "flora-stacked": dict(method="flora-stacked", head_ranks=(1, 3)),
     "full-server": dict(method="full", topology="server"),
     "residual": dict(model="residual-mlp", widths=(5, 5)),
     "shares": dict(shares=(0.75, 0.25)),
@@ -159,9 +182,10 @@ KNOBS = {f"{part}: {name}": (cls, knob) for part, cls in PARTS.items() for name,
 
 
 def chosen(cls: type) -> dict[str, str]:
-    """The settings that choose a part, and a rule that brings its place; a file is chosen by its path."""
+    """The settings that choose a part, with a rule that brings its place and the reset that it needs; a file by its path."""
     spec = PLACES[cls.place]
     brought = {"merge_rule": "outer"} if cls.place == "inner_rule" else {}
+    brought |= {"reset": "b"} if isinstance(cls.needs, frozenset) and "reset" in cls.needs else {}
     return brought | ({spec.flag: "x.csv" if cls.name == spec.other else cls.name} if spec.flag else {})
 
 

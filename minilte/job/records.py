@@ -42,6 +42,7 @@ CHECKS = (
     | LINE
     | {  # and what it may hold
         "trust": optional(table(number)),
+        "ranks": optional(table(count)),
         "measures": optional(
             lambda value: isinstance(value, dict) and table(table(lambda _: True))(value.get("layers"))
         ),

@@ -113,6 +113,13 @@ def reset_against_mhlora(case: Case) -> float:
     return same_path(World(case, lte, world.plan).method(), mhlora(world.task, world.plan), case.heads, case.steps)
 
 
+def mhlora_on_data_of_their_own(case: Case) -> float:
+    """The other side of L3: its heads need the same data, for MHLoRA's all see the whole batch. Returns how far."""
+    case = case._replace(reset="none", every=1, optimizer="sgd", decay=0.0, bias=False)
+    world = build(case)
+    return same_path(world.method(), mhlora(world.task, world.plan), case.heads, case.steps)
+
+
 @law(
     "L11",
     "Data parallel",
@@ -151,13 +158,13 @@ def equal_heads(case, variant):
 @law(
     "L16",
     "One shared A, frozen",
-    "one frozen A for all heads, T = 1, SGD or momentum, equal shards, frozen replicas: LTE = one head on the concatenated batch",
+    "one frozen A for all heads, T = 1, SGD or momentum, equal shards, frozen replicas: LTE = one head on the concatenated batch, however unlike the heads' data",
     lambda: cases(
         every=1,
         reset="none",
         reset_optimizer=False,
         decay=0.0,
-        data="own",
+        data=st.sampled_from(["own", "unlike"]),
         activation=SMOOTH,
         optimizer=st.sampled_from(["sgd", "momentum", "nesterov"]),
     ),

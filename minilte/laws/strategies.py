@@ -65,7 +65,7 @@ def cases(**fixed):
         ),  # momentum, s^2 and a single sample act like a rate a hundred times as large
         decay=st.sampled_from([0.0, 0.1]),
         samples=st.integers(1, 4),
-        data=st.sampled_from(["own", "same"]),
+        data=st.sampled_from(["own", "same", "unlike"]),
     )
     strategies = {
         name: value if isinstance(value, st.SearchStrategy) else st.just(value) for name, value in fixed.items()

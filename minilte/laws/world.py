@@ -1,5 +1,6 @@
 """Small training problems from plain values, so that a counterexample is a line of code."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,7 +40,7 @@ class Case(NamedTuple):
     lr: float = 0.05
     decay: float = 0.0
     samples: int = 3  # of a head at a step
-    data: str = "own"  # or "same"
+    data: str = "own"  # of a head, drawn alike for all; "same" for all; "unlike", about a place of each head's own
 
     @property
     def heads(self) -> int:
@@ -100,6 +101,8 @@ def batches(case: Case):
     def batch(head: int, step: int):
         key = (0 if case.data == "same" else head, step)
         x = stream(case.seed, "batch", *key).standard_normal((case.samples, case.widths[0]))
+        if case.data == "unlike":
+            x = (x + stream(case.seed, "noise", head).standard_normal(case.widths[0])) / math.sqrt(2)
         draw = stream(case.seed, "synthetic", *key)
         if case.loss == "cross-entropy":
             return x, draw.integers(0, case.widths[-1], case.samples)

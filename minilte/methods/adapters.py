@@ -29,6 +29,10 @@ class Factors:
         "average", "biases and norms: trained and averaged at merges, or frozen", choices=("average", "frozen")
     )
 
+    @property
+    def gives(self):
+        return {"one rank"} if len(set(self.head_ranks)) < 2 else set()
+
     def check(self):
         refuse_scale(self.alpha, min(self.head_ranks or (self.rank,)), self.scaling)
 

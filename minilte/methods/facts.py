@@ -19,6 +19,9 @@ class Facts(NamedTuple):
     distance: Callable[..., float] | None = None  # (main, n, said) -> how far it moved; inf where not finite
     recover: Callable[..., Tree] | None = None  # (shown, head, fraction, step) -> a bad head from what counted of it
     trust: Callable[[Tree], Sequence[float] | None] = lambda main: None  # main -> fraction of each head that counts
+    ranks: Callable[[Tree], dict[str, int] | None] = lambda main: (
+        None
+    )  # main -> layer -> rows of its adapters that live
 
 
 def known(method: Method) -> Facts:

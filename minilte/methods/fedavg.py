@@ -15,7 +15,7 @@ from minilte.core.head import descend
 from minilte.core.method import Method
 from minilte.core.types import Task, Tree, Weights
 from minilte.methods.facts import Facts
-from minilte.methods.lte import MERGE_EVERY, shares
+from minilte.methods.lte import MERGE_EVERY
 from minilte.rules.outer import OUTER_MOMENTUM, OUTER_RATE, STEPS, toward
 from minilte.settings.part import part
 
@@ -39,7 +39,7 @@ class Worker(NamedTuple):
 def fedavg(
     task: Task, w: Sequence[float], every: int, outer_rate: float = 1.0, outer_momentum: float = 0.0
 ) -> Method:
-    """FedAvg of heads with shares w; another outer rate, or momentum, makes it DiLoCo."""
+    """FedAvg of heads with shares w, in a run their parts of the data; another outer rate, or momentum, makes it DiLoCo."""
     plain, outer = (outer_rate, outer_momentum) == (1.0, 0.0), STEPS["nesterov"](outer_momentum)
 
     def local(main, head, start, stop):
@@ -83,7 +83,7 @@ class FedAvg:
     merge_every: int = MERGE_EVERY
 
     def build(self, task: Task, config) -> Method:
-        return fedavg(task, shares(config.heads), self.merge_every)
+        return fedavg(task, task.shards, self.merge_every)
 
 
 @part("method", "diloco", gives={"sums"})
@@ -95,4 +95,4 @@ class DiLoCo:
     outer_momentum: float = OUTER_MOMENTUM
 
     def build(self, task: Task, config) -> Method:
-        return fedavg(task, shares(config.heads), self.merge_every, self.outer_rate, self.outer_momentum)
+        return fedavg(task, task.shards, self.merge_every, self.outer_rate, self.outer_momentum)

@@ -19,7 +19,7 @@ from minilte.core.method import Method
 from minilte.core.types import Adapters, Main, Task, Weights
 from minilte.methods.adapters import largest_ranks, refuse_unequal
 from minilte.methods.facts import Facts
-from minilte.methods.lte import MERGE_EVERY, shares
+from minilte.methods.lte import MERGE_EVERY
 from minilte.settings.part import part
 
 
@@ -89,7 +89,7 @@ def same_start(chosen, task: Task, config) -> Method:
     """FedIT or FedEx of these settings, with the same A for all heads."""
     adapters = dataclasses.replace(config.adapters, head_init="same")
     plan = adapters.plan(task.weights, config.heads, config.seed)
-    return fedit(task, plan, shares(config.heads), chosen.merge_every, config.replicas, chosen.exact)
+    return fedit(task, plan, task.shards, chosen.merge_every, config.replicas, chosen.exact)
 
 
 @part("method", "fedit", gives={"sums"}, brings=("adapters",))

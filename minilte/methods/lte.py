@@ -8,7 +8,6 @@ import numpy as np
 from minilte.core import tree
 from minilte.core.errors import BadInput
 from minilte.core.head import replica_of
-from minilte.core.layers import change
 from minilte.core.lora import Plan
 from minilte.core.lte import lte
 from minilte.core.method import Method
@@ -16,10 +15,13 @@ from minilte.core.types import Adapter, Adapters, Head, Main, Sent, Task
 from minilte.methods.adapters import largest_ranks
 from minilte.methods.facts import Facts
 from minilte.methods.summed import summed
+from minilte.rules.changes import moved
 from minilte.settings.knob import MOST, knob
 from minilte.settings.part import part
 
 MERGE_EVERY = knob(10, "T, local steps between merges", least=1, most=MOST)
+RESET = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
+RESET_OPTIMIZER = knob(False, "forget the optimizer state at every merge")
 
 
 @part("method", "lte", brings=("adapters", "rule", "wire", "guard", "quant", "local_steps"))
@@ -27,8 +29,8 @@ class LTE:
     """LoRA-the-Explorer (Huh et al. 2024): many heads with adapters of their own, merged every T steps."""
 
     merge_every: int = MERGE_EVERY
-    reset: str = knob("none", "after a merge: nothing, B, or A and B", choices=("none", "b", "ab"))
-    reset_optimizer: bool = knob(False, "forget the optimizer state at every merge")
+    reset: str = RESET
+    reset_optimizer: bool = RESET_OPTIMIZER
     loss_reduction: str = knob(
         "shard", "a head's loss: mean over its shard, or its part of the batch's mean", choices=("shard", "batch")
     )
@@ -41,14 +43,14 @@ class LTE:
 
     @property
     def gives(self):
-        return {"sums", "factors", "served W"} | ({"no reset"} if self.keeps else set())
+        return {"sums", "factors", "served W", "no reset" if self.keeps else "reset"}
 
     def check_with(self, config):
         if self.shares:
             shares(config.heads, self.shares)
 
     def build(self, task: Task, config) -> Method:
-        plan, w = config.adapters.plan(task.weights, config.heads, config.seed), shares(config.heads, self.shares)
+        plan, w = config.adapters.plan(task.weights, config.heads, config.seed), weighed(task, config, self.shares)
         rule = config.rule.build(config)
         settings = self.merge_every, self.reset, self.reset_optimizer, self.loss_reduction, config.replicas
         holds = self.keeps and rule.bounded, self.keeps and rule.telescopes
@@ -56,6 +58,12 @@ class LTE:
         factor = task.shards if self.loss_reduction == "batch" else [1.0] * config.heads
         method = config.local_steps.wrap(method, task, plan, factor)
         return summed(method, task, plan, w) if config.topology.sums else method
+
+
+def weighed(task: Task, config, given: Sequence[float] = ()) -> list[float]:
+    """The heads' shares w_n: those given, by their data where the rule asks for that, or equal."""
+    by_data = any("shares by data" in part.gives for part in config.parts.values())
+    return list(task.shards) if by_data else shares(config.heads, given)
 
 
 def shares(heads: int, w: Sequence[float] = ()) -> list[float]:
@@ -129,15 +137,3 @@ def unmoved(now: Adapters, then: Adapters | None) -> Adapters:
         return then
     finite = {name: np.where(np.isfinite(pair.A), pair.A, 0) for name, pair in now.items()}
     return {name: Adapter(finite[name], np.zeros_like(pair.B)) for name, pair in now.items()}
-
-
-def moved(now: Adapters, then: Adapters | None, scales: dict[str, float]) -> float:
-    """How far a head moved since the last merge: |s (B A - V)|_F over all layers, from the factors alone.
-
-    |B A|^2 = sum of (B^T B) * (A A^T), two r x r matrices. Infinite where a factor is not finite, or too large to square.
-    """
-    total = 0.0
-    for name, pair in now.items():
-        A, B = pair if then is None else change(pair, then[name])
-        total += scales[name] ** 2 * float(np.sum((B.T @ B).astype(np.float64) * (A @ A.T)))
-    return math.sqrt(max(0.0, total)) if math.isfinite(total) else math.inf

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minilte.core import tree
-from minilte.core.networks import Network
+from minilte.core.errors import BadInput
+from minilte.core.networks import Dense, Network
 from minilte.core.optim import Optimizer
 from minilte.core.types import Tree
 from minilte.optimizers.adamw import BETA1, BETA2, EPS
@@ -54,8 +55,8 @@ def muon(
 
 
 def split(params: Tree, last: str = "") -> tuple[Tree, Tree]:
-    """The matrices that are orthonormalised, and the rest: two trees of one structure, None where a leaf is the other's."""
-    ours = [np.ndim(leaf) == 2 and last not in path.split(".") for path, leaf in tree.named(params)]
+    """The matrices that are orthonormalised, and the rest: two trees alike, None where a leaf is the other's."""
+    ours = [np.ndim(leaf) == 2 and f".{last}." not in f".{path}." for path, leaf in tree.named(params)]
 
     def of(flags: Iterator[bool]) -> Tree:
         return tree.map(lambda leaf: leaf if next(flags) else None, params)
@@ -88,6 +89,14 @@ class Muon:
     def build(self, net: Network) -> Optimizer:
         """The optimizer of these settings."""
         rest = adamw(self.beta1, self.beta2, self.eps, self.weight_decay)
-        last = "" if self.muon_last else next(reversed(net.layers))
-        settings = self.muon_momentum, self.weight_decay, POLAR[self.polar], last
+        settings = self.muon_momentum, self.weight_decay, POLAR[self.polar], self.apart(net)
         return muon(*settings, rest, self.rest_lr / self.lr)
+
+    def apart(self, net: Network) -> str:
+        """The layer that is left to the rest. Raises BadInput where nothing but that layer has a matrix."""
+        *others, last = [name for name, shape in net.layers.items() if isinstance(shape, Dense)]
+        if not (others or self.muon_last):
+            raise BadInput(
+                f"muon-last: expected with a --model of one layer: as the last, {last} would be left to AdamW"
+            )
+        return "" if self.muon_last else last

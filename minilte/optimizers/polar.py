@@ -3,9 +3,10 @@
     exact     X (X^T X)^(-1/2) through the Gram matrix of the smaller side; a direction that X lacks stays away
     quintic   five steps X <- a X + (b G + c G^2) X, G = X X^T, from X / |X|_F (Newton-Schulz; Jordan et al. 2024)
 
-The quintic has the same U and V, and `response` of a singular value where the exact factor has 1: between 0.68 and 1.21
-for directions of at least 0.2 % of |X|_F, and below for those that are nearly missing. Both map 0 to 0, and neither asks
-how large X is.
+The quintic has the same U and V, and `response` of a singular value where the exact factor has 1: between 0.68 and
+1.21 for directions of at least 0.2 % of |X|_F, and below for those that are nearly missing. Both map 0 to 0, and neither
+asks how large X is, nor how it lies in memory: a product's bits may depend on that. Where X has a number that is not
+finite, all of polar(X) is NaN.
 """
 
 import numpy as np
@@ -14,22 +15,26 @@ from minilte.core.types import Array
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # a, b, c of the quintic
 STEPS = 5
+POLISH = 4  # each cubic step doubles the digits
 MISSING = 1e-7  # of the largest singular value: below, a float64 Gram matrix does not know a direction
 
 
 def exact(X: Array) -> Array:
     """X (X^T X)^(-1/2), with the pseudo-inverse where X has not full rank.    (m,n)->(m,n)
 
-    The Gram matrix is formed in float64, whatever the dtype of X, and the result is polished by two cubic steps
-    P <- (3 P - P P^T P) / 2, which undo what squaring the singular values loses.
+    The Gram matrix is formed in float64, whatever the dtype of X. It squares the condition number k: the singular
+    vectors are known to eps k^2 of float64. Cubic steps P <- (3 P - P P^T P) / 2 give the columns back the length 1. A
+    direction is missing below `MISSING`, or 8 eps of the dtype of X, of the largest singular value: there, X is rounding.
     """
     if X.shape[0] < X.shape[1]:
         return exact(X.T).T
-    wide = X.astype(np.float64) / (np.abs(X).max() or 1.0)
+    if not np.isfinite(X).all():  # else eigh would raise, and a run that diverges end without a word of it
+        return np.full_like(X, np.nan)
+    wide = X.astype(np.float64, order="C") / (np.abs(X).max() or 1.0)
     size, V = np.linalg.eigh(wide.T @ wide)  # squares of the singular values, ascending
-    known = size > size[-1] * MISSING**2
+    known = size > size[-1] * max(MISSING, 8 * np.finfo(X.dtype).eps) ** 2
     V, P = V[:, known], wide @ (V[:, known] / np.sqrt(size[known]))  # (n, k), (m, k)
-    for _ in range(2):
+    for _ in range(POLISH):
         P = 1.5 * P - 0.5 * P @ (P.T @ P)
     return (P @ V.T).astype(X.dtype)
 
@@ -39,7 +44,7 @@ def quintic(X: Array) -> Array:
     if X.shape[0] > X.shape[1]:
         return quintic(X.T).T
     a, b, c = COEFFICIENTS
-    X = X / (np.abs(X).max() or X.dtype.type(1))  # so that no square leaves the dtype
+    X = np.ascontiguousarray(X) / (np.abs(X).max() or X.dtype.type(1))  # so that no square leaves the dtype
     X /= np.sqrt(np.sum(X * X)) or X.dtype.type(1)
     for _ in range(STEPS):
         G = X @ X.T

@@ -3,11 +3,18 @@
     d = W - merged(W),  W <- W - e step(d)
     nesterov   buf <- mu buf + d, step = d + mu buf      (DiLoCo, Douillard et al. 2023)
     sgd        buf <- mu buf + d, step = buf             (FedAvgM, Hsu et al. 2019)
-    adam       step = m / (sqrt(v) + 1e-3), b1 = mu, b2 = 0.99      (FedAdam, Reddi et al. 2021, section 5)
-    muon       step of orthonormalised Nesterov momentum in matrices, of adam in the rest      (Jordan et al. 2024)
+    adam       m <- mu m + (1 - mu) d, v <- 0.99 v + 0.01 d^2, step = m^ / (sqrt(v^) + 1e-3)
+                                                           (FedAdam, Reddi et al. 2021, algorithm 2)
+    muon       step = sqrt(max(1, m / n)) polar(d + mu buf) in matrices, that of adam in the rest
+                                                           (Jordan et al. 2024)
 
-nesterov and sgd at rate 1 without momentum are the other rule itself. Without momentum they keep law L2; momentum carries
-what the factors no longer say, so it breaks the rank bound and telescoping (law L12), as do adam and muon.
+FedAdam has neither hat and starts v at 1e-6 or more; here both begin at zero and m^, v^ are Adam's own corrections of
+that, so the first step is of full size. All layers take part in muon, the last one too. A step of adam or muon does not
+grow with d: their rates are a hundredth or so, where the others' are about 1.
+
+nesterov and sgd at rate 1 without momentum are the other rule itself. At another rate they keep law L2, and W is W_0 and
+e times the factors' sum (L12); L1, L3, L10 and L13, which ask for the mean itself, fall. Momentum carries what the
+factors no longer say, so it breaks L2 and L12 too, as do adam and muon with or without it.
 """
 
 from minilte.core import tree
@@ -55,7 +62,9 @@ def toward(optimizer: Optimizer, now: Tree, goal: Tree, memory: Tree, rate: floa
 class Outer:
     """A step along what another rule does, as DiLoCo takes it (Douillard et al. 2023)."""
 
-    outer_step: str = knob("nesterov", "the outer optimizer", choices=tuple(STEPS))
+    outer_step: str = knob(
+        "nesterov", "the outer optimizer; adam and muon want a rate of 0.01 to 0.05", choices=tuple(STEPS)
+    )
     outer_rate: float = OUTER_RATE
     outer_momentum: float = OUTER_MOMENTUM
 

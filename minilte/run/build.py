@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minilte.around.wired import wired
-from minilte.comm.blocks import block
 from minilte.comm.meetings import MASTER
 from minilte.core import networks, tree
 from minilte.core.errors import BadInput
@@ -13,7 +12,7 @@ from minilte.core.method import Meeting, Method
 from minilte.core.networks import Network
 from minilte.core.types import Task, Weights
 from minilte.cost.meetings import merge_bytes
-from minilte.data.batches import batches
+from minilte.data.batches import Dealt
 from minilte.data.border import admitted
 from minilte.data.dataset import Dataset, prepared
 from minilte.disk.weights import read_weights
@@ -55,7 +54,9 @@ def build(config: Config, process: int = 0) -> Built:
     built = Built(data, task, make_method(config, task), config.topology.meeting, given)
     ranks = config.adapters.notes(task.weights, config.heads) if "adapters" in config.parts else ()
     coding = config.quant.note(built.master) if "quant" in config.parts else ""
-    return built._replace(notes=(*ranks, *filter(None, (choice, coding)), *taken_for(config, data)))
+    return built._replace(
+        notes=(*ranks, *filter(None, (choice, coding)), *taken_for(config, data), *deal(config, data).said)
+    )
 
 
 def make_net(config: Config, inputs: int, outputs: int, classes: int | None) -> Network:
@@ -85,17 +86,21 @@ def weights_at_start(config: Config, net: Network, process: int = 0) -> Weights:
 
 def make_task(config: Config, data: Dataset, net: Network, weights: Weights) -> Task:
     """What is to be learnt, and how a step is taken."""
-    own = config.head_data == "own"
-    sizes = [len(block(config.batch, config.heads, n)) if own else 1 for n in range(config.heads)]
+    dealt = deal(config, data)
     return Task(
         net=net,
         weights=weights,
-        batch=batches(data, config.batch, config.heads, config.seed, config.head_data),
-        shards=tuple(size / sum(sizes) for size in sizes),
+        batch=dealt.batch,
+        shards=dealt.shards,
         optimizer=config.optimizer.build(net),
         rate=config.schedule.build(config.lr, config.steps),
         clip=config.clip or None,
     )
+
+
+def deal(config: Config, data: Dataset) -> Dealt:
+    """Who trains on which rows; a round is a step where nothing is merged. Raises BadInput."""
+    return config.workers.deal(data, config.seed, config.flat().get("merge_every", 1))
 
 
 def make_method(config: Config, task: Task) -> Method:

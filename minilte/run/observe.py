@@ -35,6 +35,7 @@ class Record(NamedTuple):
     measures: dict | None = None  # see `measure.measures`, with --measure
     valid_loss: float | None = None  # of the rows held out with --validate; test scores are then of the end alone
     valid_accuracy: float | None = None
+    ranks: dict[str, int] | None = None  # rows of each layer's adapters that live, where that changes
     state: Any = None  # main and heads, where the run is in memory; no file holds it
 
     def __repr__(self):

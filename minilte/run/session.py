@@ -93,5 +93,7 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
             refuse_worse(health, done.step, record.train_loss, silent)
         losses = [loss if math.isfinite(loss) else None for loss in done.losses]
         facts = facts | {"seconds": seconds, "health": list(health)}
+        ranks = built.method.facts.ranks(done.shown)
+        record = record._replace(ranks=ranks and {name: int(k) for name, k in ranks.items()})
         yield record._replace(trust=bad or None, losses=losses), State(done.step, done.main, tuple(done.heads), facts)
         before, earlier = done.step, done.main if comm.process == 0 else None

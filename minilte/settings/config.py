@@ -88,7 +88,9 @@ class Config:
             if place not in parts or place not in MAY:
                 whose = "a method of your own" if "method" in given else words_of(self.method)
                 raise BadInput(f"{place}: {whose} takes none, got {brief(given[place])}")
-        object.__setattr__(made, "parts", parts | {place: Given(place, thing) for place, thing in given.items()})
+        gone = set().union(*(parts[place].brings for place in given if place != "method"))
+        kept = {place: part for place, part in parts.items() if place not in gone}
+        object.__setattr__(made, "parts", kept | {place: Given(place, thing) for place, thing in given.items()})
         check_together(made.parts, made)
         return made
 

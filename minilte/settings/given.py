@@ -24,15 +24,19 @@ class Given(NamedTuple):
     thing: Any = None
 
     name = OWN
-    needs = frozenset()
-    brings = ()
+    brings, because = (), ""
     named = drawn = False
     __dataclass_fields__ = {}  # it has no knobs
 
     @property
+    def needs(self):
+        """A rule merges what every head sends; where sums travel, it would not be asked."""
+        return frozenset({"each"} if self.place == "rule" else ())
+
+    @property
     def gives(self):
         """A method that a program made is trusted to fit the parts around it."""
-        return frozenset({"sums", "factors", "no reset"} if self.place == "method" else ())
+        return frozenset({"sums", "factors", "no reset", "reset"} if self.place == "method" else ())
 
     def build(self, *of):
         """What was given, held to what it is built of. Raises BadInput."""

@@ -8,7 +8,7 @@ from minilte.show.facts import percent
 from minilte.show.figures import Axes, Line, of_run
 from minilte.show.markup import Html, figure, grid
 from minilte.show.past import Named
-from minilte.show.pictures import curve, evaluations, measure_curve
+from minilte.show.pictures import curve, evaluations, measure_curve, taking_part
 
 LOSS = (
     "Loss; the samples of all heads are counted together. That of a head is the mean over its own batches since the"
@@ -34,12 +34,30 @@ def learning(entry: Named) -> Iterator[Html]:
     if None not in (first.held_accuracy, last.held_accuracy):
         words = f"Held-out accuracy from {percent(first.held_accuracy)} to {percent(last.held_accuracy)}"
         drawn.append(figure(figures.accuracy(f"{entry.key}-accuracy", records, batch), words, ACCURACY))
+    drawn += changing(entry)
     noise = Line(*measure_curve(records, "noise_scale"))
     if known := [value for value in noise.y if not math.isnan(value)]:
         words = f"Gradient noise scale, from {known[0]:.3g} to {known[-1]:.3g} samples"
         svg = figures.chart(f"{entry.key}-noise", [noise], Axes("samples", "noise scale (samples)", True))
         drawn.append(figure(svg, words, NOISE))
     yield grid(drawn)
+
+
+def changing(entry: Named) -> Iterator[Html]:
+    """The rows that live and the heads that took part, of a run in which they change."""
+    if not (rounds := [record for record in entry.run.records if record.ranks]):
+        return
+    samples = [record.samples for record in rounds]
+    names = list(rounds[0].ranks)
+    lines = [
+        Line(samples, [record.ranks[name] for record in rounds], name, *of_run(i)) for i, name in enumerate(names)
+    ]
+    ends = ", ".join(f"{name} {rounds[0].ranks[name]} to {rounds[-1].ranks[name]}" for name in names)
+    svg = figures.chart(f"{entry.key}-ranks", lines, Axes("samples", "rank of the adapters"))
+    yield figure(svg, f"Rank of the adapters, {ends}", "Rank of the adapters: the rows that live after each merge.")
+    heads = [taking_part(record) for record in rounds]
+    svg = figures.chart(f"{entry.key}-heads", [Line(samples, heads)], Axes("samples", "heads that took part"))
+    yield figure(svg, f"Heads that took part, {min(heads)} to {max(heads)}", "Heads that took part in each merge.")
 
 
 def learning_together(named: Sequence[Named]) -> Html:

@@ -142,7 +142,11 @@ def trust(records: Sequence[Record]) -> Iterator[str]:
     events: dict[tuple[str, str], list[int]] = {}
     for record in records:
         found = [(head, "left out" if count == 0 else "clipped") for head, count in (record.trust or {}).items()]
-        found += [(str(n), "with a loss that is not finite") for n, loss in enumerate(record.losses) if loss is None]
+        out = {head for head, _ in found}
+        lost = [
+            str(n) for n, loss in enumerate(record.losses) if loss is None and not (record.ranks and str(n) in out)
+        ]
+        found += [(head, "with a loss that is not finite") for head in lost]
         for event in found:
             events.setdefault(event, []).append(record.step)
     for (head, event), merges in events.items():

@@ -33,6 +33,8 @@ def run_pictures(
         accuracy(place, records, other)
     if config.measure:
         measures(place, records)
+    if any(record.ranks for record in records):
+        changing(place, records)
     start = built.task.weights
     moved = {name: layer.W - start[name].W for name, layer in dense.items() if isinstance(layer, Linear)}
     spectrum(place, moved, bounds)
@@ -110,6 +112,27 @@ def measures(place: Path, records: Sequence[Record]) -> None:
             axes[0].legend(frameon=False)
 
     draw(place, "measures", paint, (12, 3.6), panels=(1, 3))
+
+
+def changing(place: Path, records: Sequence[Record]) -> None:
+    """The rows of the adapters that live, layer by layer, and the heads that took part in each round, over samples."""
+    rounds = [record for record in records if record.ranks]
+
+    def paint(axes):
+        samples = [record.samples for record in rounds]
+        for name in rounds[0].ranks:
+            axes[0].step(samples, [record.ranks[name] for record in rounds], where="post", label=name)
+        axes[1].step(samples, [taking_part(record) for record in rounds], where="pre", color="C3")
+        axes[0].set(xlabel="samples", ylabel="rank of the adapters")
+        axes[1].set(xlabel="samples", ylabel="heads that took part")
+        axes[0].legend(frameon=False)
+
+    draw(place, "changing", paint, (9, 3.6), panels=(1, 2))
+
+
+def taking_part(record: Record) -> int:
+    """The heads that spoke at a merge."""
+    return len(record.losses) - sum(count == 0 for count in (record.trust or {}).values())
 
 
 def evaluations(records: Sequence[Record]) -> list[Record]:

@@ -51,6 +51,7 @@ RECORD = {  # what a report uses of a record, beyond the checks of every reader
     "valid_loss": optional(positive),
     "valid_accuracy": optional(positive),
     "trust": optional(table(positive)),
+    "ranks": optional(table(step)),
     "measures": optional(measures),
 }
 SUMMARY = {  # what a report needs of a summary, beyond the checks of every reader

@@ -8,11 +8,14 @@ from hypothesis import strategies as st
 from minilte.comm import threads
 from minilte.comm.meetings import MASTER
 from minilte.core import tree
+from minilte.core.head import replica_of
 from minilte.core.method import rounds
 from minilte.cost import account
 from minilte.cost.traffic import sliced, slices
 from minilte.methods.data_parallel import Shared
+from minilte.methods.dynamic import Seat
 from minilte.methods.fedavg import Averaged
+from minilte.methods.relora import Layers
 from minilte.methods.summed import Summed
 from minilte.run.session import advance, first_state
 
@@ -128,17 +131,25 @@ def on_their_own(**changes):
     return first, done.main, last.shown, last.heads[0]
 
 
-def arrays(shown, head, task, low_rank) -> dict:
+def arrays(shown, head, task, low_rank, pool) -> dict:
     """The arrays of a worker that are of each part, by what it sees of the main state and what its head is."""
     shown = getattr(shown, "main", shown)  # a guard's trust is a number a head
+    if isinstance(shown, Shared) and isinstance(shown.trained, Layers):
+        own = shown.trained.now, replica_of(shown.trained.weights, shown.trained.now)
+        return dict(weights=shown.trained.weights, adapters=own, gradients=own, optimizer=shown.opt and shown.opt[1])
+    if isinstance(shown, Shared) and pool:
+        own = shown.trained[0][0], shown.trained[1]  # a pair that was drawn; a worker of a master knows no other
+        return dict(
+            weights=task.weights, adapters=shown.trained if shown.opt else own, gradients=own, optimizer=shown.opt
+        )
     if isinstance(shown, Shared):  # of the gradients' shapes
         own = shown.trained
         return dict(weights=task.weights, adapters=own if low_rank else (), gradients=own, optimizer=shown.opt)
     if isinstance(shown, Averaged):
         both = shown.weights, head.weights  # apart from the first step of a round on
-        return dict(weights=both, rule=shown.buf, gradients=head.weights, optimizer=head.opt)
+        return dict(weights=both, rule=shown.outer, gradients=head.weights, optimizer=head.opt)
     then = head.then if isinstance(head, Summed) else getattr(shown, "then", ())
-    head = head.head if isinstance(head, Summed) else head
+    head = head.head if isinstance(head, (Summed, Seat)) else head
     own = head.now, head.replica
     held = dict(weights=shown.weights, adapters=own, merged_factors=then, gradients=own, optimizer=head.opt)
     return held | {"rule": getattr(shown, "rule", ())}
@@ -150,9 +161,8 @@ def test_memory_is_that_of_the_arrays_a_worker_holds(kind):
     task = session.built.task
     got = account.memory(task, session.built.method, main, head, session.built.meeting is MASTER)
     held = dict.fromkeys(account.KINDS, 0)
-    held |= {
-        part: tree.nbytes(of) for part, of in arrays(shown, head, task, "adapters" in session.config.parts).items()
-    }
+    low_rank, pool = "adapters" in session.config.parts, "pool" in session.config.flat()
+    held |= {part: tree.nbytes(of) for part, of in arrays(shown, head, task, low_rank, pool).items()}
     full = 2 * tree.nbytes(task.weights) + tree.nbytes(task.optimizer.init(task.weights))
     assert got == held | dict(total=sum(held.values()), full_rank_total=full)
 

@@ -75,8 +75,11 @@ def test_heads_in_threads_get_what_they_get_alone():
 
 
 def test_the_cached_permutation_cannot_be_written():
+    before = whole(30, 30, 0, 0).copy()
+    whole(30, 30, 0, 0)[0] = 7  # what a caller gets is the caller's own
+    assert np.array_equal(whole(30, 30, 0, 0), before)
     with pytest.raises(ValueError, match="read-only"):
-        whole(10, 5, 0, 0)[0] = 3
+        _permutation(0, 0, 30)[0] = 7
 
 
 def test_batches_takes_the_samples_of_the_block():

@@ -25,7 +25,7 @@ from minilte.job.export import export, neat, one_lora, peft_files
 
 DEEP = dict(model="mlp", widths=(5, 5))
 ONE_LORA = {  # runs of each kind that is one LoRA
-    **{name: tiny.KINDS[name] for name in ("lte", "lora", "mhlora", "telescope", "frozen", "float64")},
+    **{name: tiny.KINDS[name] for name in ("lte", "lora", "mhlora", "telescope", "frozen", "float64", "adamix")},
     "kept-but-optimizer-reset": tiny.KINDS["keep-but-reset-optimizer"],
     "unequal-heads": DEEP | dict(head_ranks=(1, 3)),
     "norms": DEEP | dict(norm=True, bias=False),

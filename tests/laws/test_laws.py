@@ -5,7 +5,7 @@ import re
 import pytest
 
 from minilte.laws import LAWS, Case, try_law
-from minilte.laws.equivalences import reset_against_mhlora
+from minilte.laws.equivalences import mhlora_on_data_of_their_own, reset_against_mhlora
 from minilte.laws.low_rank import reset_beyond_bound
 from minilte.laws.merges import unnormalised
 from minilte.laws.steps import drafts_step, regauged
@@ -38,6 +38,8 @@ FAR = 1e-3
 BOUNDARIES = {
     "L2, with resets of B and a moving A": lambda: reset_beyond_bound(WIDE),
     "L3, with reset B": lambda: reset_against_mhlora(WIDE),
+    "L3, with data of their own": lambda: mhlora_on_data_of_their_own(WIDE._replace(data="own")),
+    "L3, with data that are not alike": lambda: mhlora_on_data_of_their_own(WIDE._replace(data="unlike")),
     "L8, with the sign and power of the paper's draft": lambda: drafts_step(WIDE),
     "L12, with outer momentum": lambda: outer_momentum(WIDE),
     "L13, with shares that do not sum to one": lambda: unnormalised(WIDE),

@@ -3,7 +3,8 @@
 from itertools import product
 
 import pytest
-from support import OPTIMIZERS, RANKS, STEPS, assert_same, dense_start, make_plan, make_task, trajectory
+from dense import dense_start
+from support import OPTIMIZERS, RANKS, STEPS, assert_same, make_plan, make_task, trajectory
 
 from minilte.core import lte, optim
 from minilte.laws import oracle

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
+from dense import dense_start, up_to_merges
 from hypothesis import given
 from hypothesis import strategies as st
-from support import STEPS, assert_same, dense_start, make_plan, make_task, trajectory, up_to_merges
+from support import STEPS, assert_same, make_plan, make_task, trajectory
 from traffic import assert_the_same_anywhere
 
 from minilte.core import optim, tree

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from dense import dense_start
 from hypothesis import given
 from hypothesis import strategies as st
-from support import OPTIMIZERS, STEPS, assert_same, dense_start, make_plan, make_task, trajectory
+from support import OPTIMIZERS, STEPS, assert_same, make_plan, make_task, trajectory
 from traffic import assert_the_same_anywhere
 
 from minilte.comm.meetings import EVERYONE

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from dense import by_rule
 from hypothesis import given
 from hypothesis import strategies as st
-from support import OPTIMIZERS, assert_same, by_rule, make_plan, make_task, trajectory
+from support import OPTIMIZERS, assert_same, make_plan, make_task, trajectory
 from traffic import assert_the_same_anywhere
 
 from minilte.core.lora import ROWS

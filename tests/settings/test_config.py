@@ -53,6 +53,12 @@ def test_it_reads_as_it_was_made(config):
 
 
 @given(configs())
+def test_no_two_parts_of_a_run_have_a_setting_of_the_same_name(config):  # one of the two would not hear of it
+    names = [name for part in config.parts.values() for name in knobs(part)]
+    assert len(names) == len(set(names))
+
+
+@given(configs())
 def test_a_setting_is_read_by_its_flat_name_and_from_its_part(config):
     flat = config.flat()
     for place, part in config.parts.items():

@@ -75,6 +75,8 @@ def test_what_was_given_stays_in_other_settings_of_the_run_until_its_place_is_fi
     assert held.replace(steps=3).data == Given("data", len)
     assert held.replace(data="fashion-mini", steps=3).data.name == "fashion-mini"
     assert "rule" not in held.replace(method="full").parts
+    outer = Config(merge_rule="outer", outer_over="ties", density=0.3).holding(rule=len)  # with what the rule brings
+    assert outer.flat() == held.flat() | {"data": "fashion-mini"} and Config(**outer.flat()).flat() == outer.flat()
     assert Config().replace(data=OWN).data == Given("data")  # named, and not given
 
 

@@ -41,7 +41,8 @@ def test_a_part_says_what_it_is_and_takes_its_place_when_it_is_chosen(cls):
 
 
 def test_what_is_needed_is_given_by_some_part():
-    given = frozenset().union(*(Config(**chosen(cls)).parts[cls.place].gives for cls in PARTS.values()))
+    parts = [part for cls in PARTS.values() for part in Config(**chosen(cls)).parts.values()]
+    given = frozenset().union(*(part.gives for part in parts))
     assert given >= frozenset().union(*(cls.needs for cls in PARTS.values() if isinstance(cls.needs, frozenset)))
 
 
@@ -136,6 +137,11 @@ def test_a_setting_of_a_part_that_was_not_chosen_is_refused_with_its_owners(valu
         (dict(quant="nf4", merge_rule="telescope"), "merge-rule telescope: needs --quant none"),
         (dict(local_steps="absorbed", reset="b"), "local-steps absorbed: needs --reset none"),
         (dict(merge_rule="telescope", reset="b"), "merge-rule telescope: needs --reset none"),
+        (dict(merge_rule="gram"), "merge-rule gram: needs --reset b or ab"),
+        (
+            dict(merge_rule="factor-mean", heads=2, head_ranks=(2, 3)),
+            "merge-rule factor-mean: needs one rank for all heads",
+        ),
         (dict(merge_rule="telescope", bad_heads="skip"), "merge-rule telescope: needs --bad-heads stop"),
         (dict(topology="server", quorum=3), "quorum: needs --bad-heads skip or clip"),
     ],
@@ -158,9 +164,10 @@ def test_owners_name_the_choices_that_take_a_setting(place, data):
     if not (mine := list(knobs(cls))):
         return
     found = owners(data.draw(st.sampled_from(mine)))
-    if spec := PLACES[place].flag:
+    if flag := PLACES[place].flag:
+        name = "PATH" if cls.name == PLACES[place].other else cls.name
         assert any(
-            one.startswith(f"--{flag_name(spec)} ") and cls.name in one.split(" ", 1)[1].split(", ") for one in found
+            one.startswith(f"--{flag_name(flag)} ") and name in one.split(" ", 1)[1].split(", ") for one in found
         )
 
 

@@ -92,3 +92,23 @@ def test_curves_side_by_side_have_the_letter_and_the_records_of_their_own_run(pl
                 ends += [f"{entry.letter} {factor * known[-1][1]:.4g}"] if known else []
             assert said[name] == (f"{y} over {x}; at the end {', '.join(ends)}", f"{y[0].upper()}{y[1:]} over {x}.")
     assert len(drawn) == 6
+
+
+def test_ranks_and_heads_that_change_are_drawn_with_their_ends_in_words(place):
+    records = [
+        RECORDS[0],
+        RECORDS[1]._replace(ranks={"layer1": 3, "layer2": 2}, trust={"1": 0.0}, losses=[1.5, None]),
+        RECORDS[2]._replace(ranks={"layer1": 1, "layer2": 2}),
+    ]
+    entry = Named(read_run(place / "plain")._replace(records=records), "B", 1)
+    with seen.pictures() as drawn:
+        page = seen.parsed(*curves.changing(entry))
+    said = seen.figures(page)
+    assert list(said) == list(drawn) == ["b-ranks", "b-heads"]
+    lines = seen.lines(*drawn["b-ranks"].axes)
+    assert seen.points(lines["layer1"]) == [(16, 3), (32, 1)] and seen.points(lines["layer2"]) == [(16, 2), (32, 2)]
+    assert said["b-ranks"][0] == "Rank of the adapters, layer1 3 to 1, layer2 2 to 2"
+    assert said["b-heads"][0] == "Heads that took part, 1 to 2"
+    (heads,) = seen.unnamed(*drawn["b-heads"].axes)
+    assert seen.points(heads) == [(16, 1), (32, 2)]
+    assert list(curves.changing(entry._replace(run=entry.run._replace(records=RECORDS)))) == []

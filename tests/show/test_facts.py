@@ -174,3 +174,10 @@ def test_a_training_loss_that_has_not_fallen_since_is_noted(place):
         records = [start, *(Record(step, 8 * step, 0.0, [], loss, 2.0) for step, loss in zip(steps, losses))]
         long = run._replace(records=records, config=run.config.replace(steps=1000))
         assert (words in seen.words(seen.parsed(*facts.notes(long)))) == told
+
+
+def test_a_head_that_sat_out_has_no_loss_and_is_not_told_for_it():
+    sat_out = [Record(2, 16, 0.1, [1.0, None], trust={"1": 0.0}, ranks={"layer1": 2})]
+    assert list(facts.trust(sat_out)) == ["head 1: left out at the merge of step 2"]
+    lost = [sat_out[0]._replace(losses=[None, None])]
+    assert list(facts.trust(lost))[1] == "head 0: with a loss that is not finite at the merge of step 2"

@@ -218,3 +218,29 @@ def test_the_pictures_of_a_run_are_of_its_own_records_and_of_its_change(tmp_path
     of = [(one.samples, one.measures["layers"]["layer1"]["effective_rank"]) for one in records if one.measures]
     assert seen.points(ranks) == [(samples, value) for samples, value in of if not isinstance(value, dict)]
     assert set(drawn) == {"loss", "spectrum", "measures"}
+
+
+CHANGING = [
+    START,
+    Record(2, 16, 0.1, [1.5, 1.7, None], ranks={"layer1": 3, "layer2": 2}, trust={"2": 0.0}),
+    Record(4, 32, 0.2, [1.0, None, None], ranks={"layer1": 1, "layer2": 2}, trust={"1": 0.0, "2": 0.0}),
+    Record(6, 48, 0.3, [0.9, 0.9, 0.9], ranks={"layer1": 4, "layer2": 1}),
+]
+
+
+def test_ranks_and_heads_that_change_are_those_of_the_records():
+    with seen.pictures() as drawn:
+        pictures.changing("nowhere", CHANGING)
+    ranks, heads = drawn["changing"].axes
+    lines = seen.lines(ranks)
+    assert seen.points(lines["layer1"]) == [(16, 3), (32, 1), (48, 4)]
+    assert seen.points(lines["layer2"]) == [(16, 2), (32, 2), (48, 1)]
+    (line,) = seen.unnamed(heads)
+    assert seen.points(line) == [(16, 2), (32, 1), (48, 3)]
+    assert (ranks.get_xlabel(), ranks.get_ylabel()) == ("samples", "rank of the adapters")
+    assert heads.get_ylabel() == "heads that took part"
+
+
+def test_a_run_whose_ranks_change_has_a_picture_of_them(tmp_path):
+    pictures.run_pictures(tmp_path, *trained(**tiny.KINDS["dynamic"]), None, {})
+    assert_drawn(tmp_path / "plots", "changing", "loss", "spectrum")

@@ -1,0 +1,315 @@
+"""LTE whose ranks and heads change at merges, against heads that are matrices, written out."""
+
+import math
+from itertools import product as product_of
+
+import numpy as np
+import pytest
+import tiny
+from dense import dense_start, up_to_merges
+from hypothesis import given
+from hypothesis import strategies as st
+from support import OPTIMIZERS, assert_same, make_plan, make_task, trajectory
+from traffic import MEETINGS
+
+from minilte.comm import threads
+from minilte.comm.buffers import cat
+from minilte.comm.communicator import Communicator
+from minilte.comm.meetings import EVERYONE
+from minilte.core import tree
+from minilte.core.errors import BadInput
+from minilte.core.head import seen
+from minilte.core.lora import product
+from minilte.core.lte import lte
+from minilte.core.method import rounds
+from minilte.core.random import stream
+from minilte.core.types import Adapter
+from minilte.laws import oracle
+from minilte.laws.exact import redrawn
+from minilte.methods.changing import HEADS, between, directions
+from minilte.methods.dynamic import dynamic
+from minilte.methods.live import cut, forgotten, grown, padded, rows
+from minilte.rules.ties import ties
+from minilte.run.build import build
+from minilte.run.session import advance, first_state
+from minilte.steps.adamw import adamw
+
+RANKS = [3, 3, 3]
+all_heads = lambda step: np.ones(3, bool)  # noqa: E731
+fixed = lambda step, k, r, change, heads: r  # noqa: E731
+
+
+def drawn(step):
+    """Another one, two or three heads in each round."""
+    return np.array([True, step % 2 == 0, step % 3 == 0])
+
+
+def up_and_down(step, k, r, change, heads):
+    return min(r, 1 + step // 4 % 3)
+
+
+def by_change(step, k, r, change, heads):
+    """By what was merged and by how many, so that the arguments matter."""
+    return r if change is None else min(r, 1 + (np.linalg.norm(change) > 0.05) + (heads > 1))
+
+
+# ---------------------------------------------------------------------------------- rows that live
+
+
+@given(st.integers(0, 4), st.integers(0, 4))
+def test_rows_are_cut_padded_and_grown(k, start):
+    pair = Adapter(np.arange(1.0, 13).reshape(4, 3), -np.arange(1.0, 21).reshape(5, 4))
+    fresh = Adapter(100 + pair.A, 100 + pair.B)
+    live = rows(pair, k)
+    assert live.A.shape == (k, 3) and live.B.shape == (5, k)
+    assert np.array_equal(product(cut(pair, k)), product(live))
+    assert all(np.array_equal(a, b) for a, b in zip(padded(live, pair), cut(pair, k)))
+    more = grown(cut(pair, start), fresh, start, k)
+    assert np.array_equal(more.A[:start], pair.A[:start]) and np.array_equal(more.B, cut(pair, start).B)
+    assert np.array_equal(more.A[start:k], fresh.A[start:k]) and not more.A[max(k, start) :].any()
+    assert pair.A[0, 0] == 1 and pair.B[0, 0] == -1  # nothing is changed in place
+
+
+def test_an_optimizer_forgets_the_rows_that_do_not_live_and_nothing_else():
+    full = Adapter(np.ones((3, 4)), np.ones((5, 3)))
+    state = {"m": ({"layer1": full, "my.layer1": full}, {"layer1": np.ones(5)}), "count": np.array(7)}
+    new = forgotten(state, {"layer1": 1})
+    assert new["m"][0]["layer1"].A.tolist() == [[1] * 4, [0] * 4, [0] * 4]
+    assert new["m"][0]["layer1"].B.tolist() == [[1, 0, 0]] * 5
+    assert new["count"] == 7 and new["m"][1]["layer1"].all() and state["m"][0]["layer1"].A.all()
+
+
+# ---------------------------------------------------------------------------------- what changes
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
+def test_heads_join_and_leave_and_some_are_always_there(N, few, done):
+    few = min(N, few)
+    for kind, choose in HEADS.items():
+        active = choose(N, few, done, stream(0, "check"))
+        assert active.shape == (N,) and active.sum() >= 1
+        assert active.sum() == {"all": N, "drawn": few}.get(kind, active.sum())
+        assert few <= active.sum() <= N
+    assert HEADS["growing"](N, few, 0, None).sum() == HEADS["shrinking"](N, few, 1, None).sum() == few
+    assert HEADS["growing"](N, few, 1, None).all() and HEADS["shrinking"](N, few, 0, None).all()
+
+
+def test_directions_are_the_effective_rank_or_those_that_hold_the_energy():
+    change = np.diag([3.0, 2.0, 1.0, 0.0])
+    p = np.array([3, 2, 1]) / 6
+    assert directions(change, None) == math.ceil(np.exp(-(p * np.log(p)).sum())) == 3
+    assert [directions(change, energy) for energy in (0.1, 9 / 14, 0.65, 13 / 14, 0.95, 1.0)] == [1, 1, 2, 2, 3, 3]
+    assert directions(0 * change, 0.5) == directions(0 * change, None) == 0
+    assert [between(4, 8, done) for done in (0, 0.5, 1)] == [4, 6, 8] and between(8, 4, 0.75) == 5
+
+
+# ---------------------------------------------------------------------------------- whole runs
+
+
+@pytest.mark.parametrize("reset", ["none", "b", "ab"])
+@pytest.mark.parametrize("rule", [{}, dict(rule=ties(0.4))], ids=["mean", "ties"])
+def test_with_all_heads_and_all_rows_it_is_lte_to_the_bit(reset, rule):
+    task, _ = make_task(adamw(weight_decay=0.1), 0.01)
+    plan, w = make_plan(task, RANKS), [0.5, 0.2, 0.3]
+    mine = trajectory(dynamic(task, plan, 4, fixed, all_heads, reset, reset == "b", w=w, **rule), 3)
+    plain = trajectory(lte(task, plan, 4, reset, reset == "b", w=w, **rule), 3)
+    pairs = zip(tree.leaves(mine), tree.leaves(plain), strict=True)
+    assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def dense(task, plan, settings, w, next_rank, active):
+    """Every head has its own full W - s V + s B A; rows that do not live are zeros in B and A."""
+    run = oracle.Explorer(*dense_start(task, plan), settings, redraw=redrawn(plan))
+    r, step = [len(A) for A in run.A[0]], run.step
+    k, here = [next_rank(0, size, size, None, 3) for size in r], active(0)
+    cut_all(run, k)
+    run.step = lambda n, t, x, y: step(n, t, x, y) if here[n] else None
+    for t in up_to_merges(run, task.batch):
+        before, old = run.W.copy(), k
+        run.w = [w[n] * here[n] / sum(w[n] for n in range(3) if here[n]) for n in range(3)]
+        run.merge(t)
+        k = [next_rank(t, k[i], r[i], run.W[i] - before[i], int(here.sum())) for i in run.L]
+        cut_all(run, [min(pair) for pair in zip(old, k)])
+        for n, i in product_of(range(3), run.L):
+            run.A[n][i][old[i] : k[i]] = redrawn(plan)(n, t)[i][old[i] : k[i]]
+        here = active(t)
+        yield run.weights()
+
+
+def cut_all(run, k):
+    """The rows from k[i] on go, out of V and of what the optimizer remembers too."""
+    for n, i in product_of(range(run.N), run.L):
+        run.A[n][i][k[i] :], run.B[n][i][:, k[i] :] = 0, 0
+        if run.s.reset == "none":
+            run.V[n][i] = run.B[n][i] @ run.A[n][i]
+        for kind, dead in (("A", np.s_[k[i] :]), ("B", np.s_[:, k[i] :])):
+            for remembered in run.memory[n].get((i, kind), {}).values():
+                if np.ndim(remembered) == 2:
+                    remembered[dead] = 0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("reset", "every", "next_rank", "active"),
+    [
+        ("none", 1, up_and_down, all_heads),
+        ("none", 3, fixed, drawn),
+        ("none", 10, up_and_down, drawn),
+        ("b", 3, up_and_down, drawn),
+        ("ab", 3, up_and_down, drawn),
+        ("none", 4, by_change, drawn),
+    ],
+)
+def test_it_follows_the_dense_method(reset, every, next_rank, active, name):
+    optimizer, lr, extra = OPTIMIZERS[name]
+    task, _ = make_task(optimizer, lr)
+    plan, w = make_plan(task, RANKS), [0.5, 0.2, 0.3]
+    settings = oracle.Settings(task.rate, every=every, reset=reset, **extra)
+    method = dynamic(task, plan, every, next_rank, active, reset, w=w)
+    assert_same(trajectory(method, 3), list(dense(task, plan, settings, w, next_rank, active)))
+
+
+def every_round(method, meeting, processes, steps=24):
+    """Of every process the rounds, and what it sent by kind."""
+
+    def work(transport):
+        comm = Communicator(transport, 3)
+        heads = [method.enter(n) for n in comm.mine]
+        return list(rounds(method, comm, meeting, method.begin(), heads, steps)), comm.sent
+
+    return threads.run(processes, work)
+
+
+@pytest.mark.parametrize("reset", ["none", "ab"])
+@pytest.mark.parametrize("meeting", MEETINGS.values(), ids=MEETINGS)
+def test_bits_do_not_depend_on_processes_and_only_what_lives_travels(meeting, reset):
+    task, _ = make_task(adamw(weight_decay=0.1), 0.01)
+    method = dynamic(task, make_plan(task, RANKS), 4, up_and_down, drawn, reset)
+    ((alone, _),) = every_round(method, EVERYONE, 1)
+    for processes in (2, 3):
+        everyone = every_round(method, meeting, processes)
+        for mine, one in zip(everyone[0][0], alone, strict=True):
+            assert (
+                cat(tree.leaves(method.weights(mine.main))).tobytes()
+                == cat(tree.leaves(one.main.main.weights)).tobytes()
+            )
+            np.testing.assert_array_equal(mine.losses, one.losses)  # NaN of those that sat out
+        others = 2 if processes == 3 else 1
+        spoken = [spoken_in(task, step) for step in range(0, 24, 4)]
+        if meeting is EVERYONE:
+            assert sum(sent["factors"] for _, sent in everyone) == sum(spoken) * others
+        elif processes == 3:  # head 0 is the master's own
+            assert sum(sent["factors"] for _, sent in everyone[1:]) == sum(spoken) - sum(
+                spoken_in(task, s, [0]) for s in range(0, 24, 4)
+            )
+
+
+def spoken_in(task, step, heads=range(3)):
+    """Bytes of the factors that these heads say of the round that begins at a step."""
+    shapes = [layer.W.shape for layer in task.weights.values()]
+    return sum(8 * min(3, 1 + step // 4 % 3) * (m + n) for head in heads if drawn(step)[head] for m, n in shapes)
+
+
+@pytest.mark.parametrize("reset", ["none", "b", "ab"])
+@pytest.mark.parametrize("meeting", MEETINGS.values(), ids=MEETINGS)
+def test_right_after_a_merge_every_head_computes_the_main_function(meeting, reset):  # law L10
+    task, _ = make_task(adamw(), 0.01)
+    plan = make_plan(task, RANKS)
+    method = dynamic(task, plan, 4, up_and_down, drawn, reset)
+    for done in every_round(method, meeting, 1)[0][0]:
+        live = {name: int(k) for name, k in done.main.ranks.items()}
+        for seat in done.heads:
+            head, V = seat.head, done.shown.main.then and done.shown.main.then[seat.index]
+            eyes = seen(done.main.main.weights, head.now, head.replica, V, plan.scales[seat.index])
+            for name, layer in done.main.main.weights.items():
+                then = 0 if V is None else product(eyes[name].then)
+                assert np.array_equal(product(eyes[name].now) - then, np.zeros_like(layer.W))
+                assert np.array_equal(eyes[name].c, layer.c)
+                assert not head.now[name].A[live[name] :].any() and head.now[name].A[: live[name]].any()
+
+
+def test_a_row_that_went_stays_away_until_it_is_drawn_anew():
+    task, _ = make_task(adamw(weight_decay=0.1), 0.01)
+    method = dynamic(
+        task, make_plan(task, RANKS), 4, lambda step, k, r, change, heads: r if step < 8 else 1, all_heads
+    )
+    main, seat = method.begin(), method.enter(1)
+    for start in range(0, 24, 4):
+        seat = method.local(main, seat, start, start + 4)
+        if start >= 8:
+            assert not seat.head.now["layer1"].A[1:].any() and not seat.head.now["layer1"].B[:, 1:].any()
+        others = [method.tell(method.local(main, method.enter(n), start, start + 4)) for n in (0, 2)]
+        said = method.tell(seat)
+        others = [said._replace() for _ in others]
+        main = method.merge(main, [others[0], said, others[1]], start + 4, map)
+        seat = method.hear(main, seat, start + 4)
+
+
+# ---------------------------------------------------------------------------------- in a run
+
+RUNS = {
+    "a schedule": dict(rank_rule="schedule", rank_from=1, heads_rule="growing", taking_part=1),
+    "effective rank": dict(rank_rule="effective", rank_spare=1, heads_rule="drawn", heads=4),
+    "energy": dict(rank_rule="energy", rank_energy=0.5, rank_spare=1, heads_rule="shrinking", reset="ab"),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_records_its_ranks_and_heads(name):
+    settings = dict(
+        method="dynamic", model="mlp", widths=(6,), inputs=6, outputs=5, rank=4, heads=3, steps=12, merge_every=2
+    )
+    session = tiny.session(**settings | RUNS[name])
+    records, states = zip(*advance(session, first_state(session)))
+    assert [dict(record.ranks) for record in records[1:]] == [
+        {layer: int(k) for layer, k in state.main.ranks.items()} for state in states[1:]
+    ]
+    spoke = [len(record.losses) - len(record.trust or {}) for record in records[1:]]
+    assert spoke == [int(state.main.took.sum()) for state in states[1:]]
+    assert all((record.losses[int(n)] is None) for record in records[1:] for n in record.trust or {})
+    if name == "a schedule":
+        assert (
+            spoke == sorted(spoke)
+            and spoke[0] == 1
+            and [r.ranks["layer1"] for r in records[1:]] == [2, 2, 2, 3, 4, 4]
+        )
+    if name == "effective rank":
+        assert set(spoke) == {2} and len({tuple(record.trust) for record in records[1:]}) > 1
+    if name == "energy":
+        assert spoke == sorted(spoke, reverse=True) and all(
+            r.ranks["layer1"] <= 1 + math.ceil(5 / 2) for r in records[1:]
+        )
+
+
+def test_a_change_of_weights_decides_the_rank_of_the_next_round():
+    config = tiny.config(
+        method="dynamic", model="linear", inputs=6, outputs=6, rank=6, heads=2, rank_rule="energy", rank_spare=1
+    )
+    method = build(config).method
+    main = method.begin()
+    assert int(main.ranks["layer1"]) == 6
+    flat = [method.tell(method.enter(n)) for n in (0, 1)]
+    assert int(method.merge(main, flat, 2, map).ranks["layer1"]) == 6  # nothing moved, nothing is known
+    moved = [
+        said._replace(factors={"layer1": Adapter(np.eye(6, dtype="f4"), np.diag([3, 2, 1e-3, 0, 0, 0]).astype("f4"))})
+        for said in flat
+    ]
+    assert int(method.merge(main, moved, 2, map).ranks["layer1"]) == 2 // 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (dict(rank_from=9), "rank-from: expected at most 2, the rank, which is the most that can live, got 9"),
+        (dict(rank_to=3), "rank-to: expected at most 2"),
+        (dict(taking_part=3), "taking-part: expected at most 2, the heads, got 3"),
+        (dict(head_ranks=(1, 2)), "head-ranks: dynamic needs one rank for all heads, got (1, 2)"),
+        (dict(rank_spare=0), "rank-spare: expected a whole number of at least 1, got 0"),
+        (dict(wire="float16"), "wire: belongs to --method lte"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit_are_refused(settings, words):
+    with pytest.raises(BadInput) as refused:
+        tiny.config(method="dynamic", **settings)
+    assert str(refused.value).startswith(words)
