@@ -1,10 +1,13 @@
 """Rules for what changes at a merge: how many directions the last change had, and which heads come next."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from minilte.core.errors import BadInput
 from minilte.core.types import Array
+from minilte.disk.files import brief
 from minilte.measure.ranks import effective
 
 HEADS = {  # (heads N, few, part of the run that is done, random generator) -> who takes part, (N,)
@@ -29,3 +32,22 @@ def directions(change: Array, energy: float | None) -> int:
         return math.ceil(effective(sigma))
     held = np.cumsum(sigma**2)
     return min(len(sigma), 1 + int(np.searchsorted(held, energy * held[-1])))
+
+
+def as_rank(k: int, r: int) -> Array:
+    """A number of rows as an array, for a state holds arrays alone. Raises BadInput outside 1 … r."""
+    if not 1 <= k <= r:
+        raise BadInput(
+            f"rank: expected 1 to {r} rows that live, the rank of the adapters, got {k}; set a larger --rank"
+        )
+    return np.array(k, np.int64)
+
+
+def chosen(active: Callable[[int], Array], heads: int, step: int) -> Array:
+    """The heads that take part in the round after a step.    ->(N,)    Raises BadInput where nobody does."""
+    here = np.array(active(step), bool)
+    if here.shape != (heads,) or not here.any():
+        raise BadInput(
+            f"active: expected at least one of {heads} heads after step {step}, got {brief(here.tolist())}"
+        )
+    return here

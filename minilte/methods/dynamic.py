@@ -27,14 +27,12 @@ from minilte.core.method import Method
 from minilte.core.random import stream
 from minilte.core.types import Array, Head, Main, Rule, Task
 from minilte.methods.adapters import refuse_unequal
-from minilte.methods.changing import HEADS, between, directions
+from minilte.methods.changing import HEADS, as_rank, between, chosen, directions
 from minilte.methods.facts import Facts
 from minilte.methods.live import cut, forgotten, grown, padded, rows
 from minilte.methods.lte import MERGE_EVERY, RESET, RESET_OPTIMIZER, weighed
 from minilte.settings.knob import MOST, flag_name, knob
 from minilte.settings.part import part
-
-Ranks = dict[str, int]  # adapted layer -> the rows that live
 
 
 class Changing(NamedTuple):
@@ -68,15 +66,15 @@ def dynamic(
     base, N = lte(task, plan, every, reset, reset_optimizer, "shard", replicas, rule=rule), len(plan.ranks)
     w = w or [1 / N] * N
     most = {name: len(pair.A) for name, pair in plan.shape(0).items()}
-    at_first = {name: as_rank(next_rank(0, r, r, None, N)) for name, r in most.items()}
+    at_first = {name: as_rank(next_rank(0, r, r, None, N), r) for name, r in most.items()}
 
     def begin():
-        return Changing(base.begin(), at_first, active(0), np.ones(N, bool))
+        return Changing(base.begin(), at_first, chosen(active, N, 0), np.ones(N, bool))
 
     def enter(n):
         head = base.enter(n)
         now = {name: cut(pair, at_first[name]) for name, pair in head.now.items()}
-        return Seat(n, head._replace(now=now), at_first, np.array(active(0)[n]))
+        return Seat(n, head._replace(now=now), at_first, np.array(chosen(active, N, 0)[n]))
 
     def local(shown, seat, start, stop):
         if not seat.active:
@@ -108,10 +106,14 @@ def dynamic(
         part = list(sent.values()), V, scales, [w[n] / all_here for n in sent]
         weights, state = rule.merge(old.rule, old.weights, *part, each)
         ranks = {
-            name: as_rank(next_rank(step, int(main.ranks[name]), r, weights[name].W - old.weights[name].W, len(sent)))
+            name: as_rank(
+                next_rank(step, int(main.ranks[name]), r, weights[name].W - old.weights[name].W, len(sent)), r
+            )
             for name, r in most.items()
         }
-        return Changing(Main(weights, kept(old.then, sent, ranks), state), ranks, active(step), main.active)
+        return Changing(
+            Main(weights, kept(old.then, sent, ranks), state), ranks, chosen(active, N, step), main.active
+        )
 
     def kept(then, sent, ranks):
         """V_n of every head in the rows that live on: what it said now, or before."""
@@ -129,7 +131,7 @@ def dynamic(
             for name, pair in head.now.items()
         }
         head = head._replace(now=now, opt=forgotten(head.opt, lived))
-        ranks = {name: as_rank(shown.ranks[name]) for name in most}  # of its own: what is shown may be written over
+        ranks = tree.map(np.copy, shown.ranks)  # of its own: what is shown may be written over
         return Seat(n, head, ranks, np.array(shown.active[n]), seat.loss)
 
     def show(main, step):
@@ -159,11 +161,6 @@ def dynamic(
         lambda: tree.blank(show(begin(), 0)), view,
         facts=Facts(held=held, trust=lambda main: main.took.astype(float), ranks=lambda main: main.ranks),
     )  # fmt: skip
-
-
-def as_rank(k: int) -> Array:
-    """A number of rows as an array, for a state holds arrays alone."""
-    return np.array(k, np.int64)
 
 
 @part("method", "dynamic", brings=("adapters", "rule"))

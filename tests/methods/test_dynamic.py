@@ -313,3 +313,21 @@ def test_settings_that_do_not_fit_are_refused(settings, words):
     with pytest.raises(BadInput) as refused:
         tiny.config(method="dynamic", **settings)
     assert str(refused.value).startswith(words)
+
+
+@pytest.mark.parametrize("k", [0, 4])
+def test_a_rule_that_leaves_what_an_adapter_can_hold_is_refused(k):
+    task, _ = make_task(adamw(), 0.01)
+    for rule in (lambda step, *_: k, lambda step, *_: k if step else 1):
+        with pytest.raises(
+            BadInput, match=f"^rank: expected 1 to 3 rows that live, .*, got {k}; set a larger --rank"
+        ):
+            trajectory(dynamic(task, make_plan(task, RANKS), 4, rule, all_heads), 3, 8)
+
+
+@pytest.mark.parametrize("none", [np.zeros(3, bool), np.ones(2, bool)], ids=["nobody", "too few"])
+def test_a_round_in_which_nobody_takes_part_is_refused(none):
+    task, _ = make_task(adamw(), 0.01)
+    for active in (lambda step: none, lambda step: none if step else np.ones(3, bool)):
+        with pytest.raises(BadInput, match="^active: expected at least one of 3 heads after step [04], got "):
+            trajectory(dynamic(task, make_plan(task, RANKS), 4, fixed, active), 3, 8)
