@@ -105,7 +105,7 @@ ARGUMENTS = {
     "--method=a\nb": r"method: expected one of full, lora, mhlora, lte, dynamic, fedavg, diloco, fedit, fedex, galore, flora-projected, adamix, relora, flora-stacked, got 'a\nb'",
     "--quant=int3": "quant: expected one of none, int8, int4, nf4, got 'int3', did you mean int8?",
     "--method=full --rank=2": "rank: belongs to --method lora, mhlora, lte, ",
-    "--density=0.3": "density: belongs to --merge-rule ties; leave it out, or choose that",
+    "--density=0.3": "density: belongs to --merge-rule ties or --outer-over ties; leave it out, or choose that",
     "--quorum=2": "quorum: belongs to --topology server; leave it out, or choose that",
     "--topology=server --quorum=2": "quorum: needs --bad-heads skip or clip",
     "--merge-rule=telescope --reset=b": "merge-rule telescope: needs --reset none",

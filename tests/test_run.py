@@ -82,7 +82,7 @@ def checkout(tmp_path):
 
 RAN = {
     "docs": "ran -m sphinx -W --keep-going -b html docs docs/_build/html in {place}",
-    "test": "ran -m pytest -q -m not long in {place}",
+    "test": "ran -m pytest -q -n 2 --dist worksteal -m not long in {place}",
     "reliability": "ran -m reliability in {place}",
     "train": "ran -m minilte.train in {here}",
 }

@@ -56,7 +56,7 @@ def test_the_shards_of_the_heads_are_those_of_their_samples(heads, batch, head_d
         (dict(model="mlp", widths=(5,), activation="tanh"), ["layer1", ACTIVATIONS["tanh"], "layer2"]),
         (dict(model="mlp", widths=(5,), norm=True), ["layer1", "norm1", ACTIVATIONS["relu"], "layer2"]),
     ],
-    ids=str,
+    ids=["linear", "deep-linear", "tanh", "norm"],
 )
 def test_the_network_is_the_one_asked_for(settings, chain):
     assert list(make_net(tiny.config(**settings), 6, 4, None).chain) == chain
