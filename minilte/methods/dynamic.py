@@ -29,8 +29,9 @@ from minilte.core.types import Array, Head, Main, Rule, Task
 from minilte.methods.adapters import refuse_unequal
 from minilte.methods.changing import HEADS, as_rank, between, chosen, directions
 from minilte.methods.facts import Facts
-from minilte.methods.live import cut, forgotten, grown, padded, rows
+from minilte.methods.live import cut, grown, padded, rows
 from minilte.methods.lte import MERGE_EVERY, RESET, RESET_OPTIMIZER, weighed
+from minilte.methods.memory import forgotten
 from minilte.settings.knob import MOST, flag_name, knob
 from minilte.settings.part import part
 

@@ -1,9 +1,7 @@
 """Adapters of which the first k rows of A and columns of B live; the others are zero, and no gradient moves them (law L7)."""
 
-import numpy as np
-
 from minilte.core import tree
-from minilte.core.types import Adapter, Tree
+from minilte.core.types import Adapter
 
 
 def rows(pair: Adapter, k: int) -> Adapter:
@@ -33,20 +31,3 @@ def grown(pair: Adapter, fresh: Adapter, start: int, stop: int) -> Adapter:
     A = pair.A.copy()
     A[start:stop] = fresh.A[start:stop]
     return Adapter(A, pair.B)
-
-
-def forgotten(opt: Tree, ranks: dict[str, int]) -> Tree:
-    """An optimizer's state without what it remembers of the rows from ranks[layer] on."""
-    paths = iter([path for path, _ in tree.named(opt)])
-
-    def clean(leaf):
-        layer, _, factor = f".{next(paths)}".rpartition(".")
-        name = next((name for name in ranks if layer.endswith(f".{name}")), "")
-        dead = {"A": np.s_[ranks.get(name, 0) :], "B": np.s_[:, ranks.get(name, 0) :]}.get(factor)
-        if not name or dead is None or not leaf[dead].any():
-            return leaf
-        new = leaf.copy()
-        new[dead] = 0
-        return new
-
-    return tree.map(clean, opt)

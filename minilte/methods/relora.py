@@ -20,7 +20,6 @@ The merge is put off to the next step's beginning, where everyone makes it: W it
 The rank of W - W_0 is at most r times the merges (+ 1), which is no bound of a whole run (L2 falls).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,11 +31,13 @@ from minilte.core.lora import Plan, refuse_dead
 from minilte.core.lte import merged
 from minilte.core.method import Method
 from minilte.core.random import stream
-from minilte.core.types import Adapters, Array, Linear, Sent, Task, Tree, Weights
+from minilte.core.types import Adapters, Array, Linear, Sent, Task, Weights
 from minilte.methods.adapters import refuse_unequal
 from minilte.methods.data_parallel import Shared, Trainee, data_parallel
 from minilte.methods.facts import Facts
 from minilte.methods.lte import MERGE_EVERY
+from minilte.methods.memory import PRUNE, pruned
+from minilte.schedules.jagged import jagged
 from minilte.settings.knob import MOST, knob
 from minilte.settings.part import part
 
@@ -47,37 +48,6 @@ class Layers(NamedTuple):
     done: Array  # (), int64: steps so far
     weights: Weights  # biases and norms of now, W of the last merge
     now: Adapters
-
-
-PRUNE = {  # (array, ratio, random generator) -> where it is kept
-    "magnitude": lambda x, ratio, rng: abs(x) > np.quantile(abs(x), ratio),
-    "random": lambda x, ratio, rng: rng.random(x.shape) >= ratio,
-    "zero": lambda x, ratio, rng: np.zeros(x.shape, bool),
-}
-
-
-def pruned(state: Tree, prune: str, ratio: float, rng: np.random.Generator) -> Tree:
-    """An optimizer state over (factors, replicas) with what is of the factors pruned, by a mask for each A and B."""
-    paths, masks = iter([path for path, _ in tree.named(state)]), {}
-
-    def left(x):
-        _, of_factors, place = next(paths).rpartition(".0.")  # as in m.0.layer1.A and v.0.layer1.A
-        if of_factors and place not in masks:
-            masks[place] = PRUNE[prune](x, ratio, rng)
-        return x * masks[place] if of_factors else x
-
-    return tree.map(left, state)
-
-
-def jagged(rate: Callable[[int], float], every: int, climb: int, warm: int) -> Callable[[int], float]:
-    """The rate of a run that climbs to it anew after every merge, and after a warm start."""
-    climb = max(1, min(climb, every))
-
-    def at(step):
-        since = step - warm
-        return rate(step) * (min(1.0, (since % every + 1) / climb) if since >= (0 if warm else every) else 1.0)
-
-    return at
 
 
 def relora(

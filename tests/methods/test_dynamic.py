@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import tiny
 from dense import dense_start, up_to_merges
-from hypothesis import given
-from hypothesis import strategies as st
 from support import OPTIMIZERS, assert_same, make_plan, make_task, trajectory
 from traffic import MEETINGS
 
@@ -22,13 +20,10 @@ from minilte.core.head import seen
 from minilte.core.lora import product
 from minilte.core.lte import lte
 from minilte.core.method import rounds
-from minilte.core.random import stream
 from minilte.core.types import Adapter
 from minilte.laws import oracle
 from minilte.laws.exact import redrawn
-from minilte.methods.changing import HEADS, between, directions
 from minilte.methods.dynamic import dynamic
-from minilte.methods.live import cut, forgotten, grown, padded, rows
 from minilte.rules.ties import ties
 from minilte.run.build import build
 from minilte.run.session import advance, first_state
@@ -51,56 +46,6 @@ def up_and_down(step, k, r, change, heads):
 def by_change(step, k, r, change, heads):
     """By what was merged and by how many, so that the arguments matter."""
     return r if change is None else min(r, 1 + (np.linalg.norm(change) > 0.05) + (heads > 1))
-
-
-# ---------------------------------------------------------------------------------- rows that live
-
-
-@given(st.integers(0, 4), st.integers(0, 4))
-def test_rows_are_cut_padded_and_grown(k, start):
-    pair = Adapter(np.arange(1.0, 13).reshape(4, 3), -np.arange(1.0, 21).reshape(5, 4))
-    fresh = Adapter(100 + pair.A, 100 + pair.B)
-    live = rows(pair, k)
-    assert live.A.shape == (k, 3) and live.B.shape == (5, k)
-    assert np.array_equal(product(cut(pair, k)), product(live))
-    assert all(np.array_equal(a, b) for a, b in zip(padded(live, pair), cut(pair, k)))
-    more = grown(cut(pair, start), fresh, start, k)
-    assert np.array_equal(more.A[:start], pair.A[:start]) and np.array_equal(more.B, cut(pair, start).B)
-    assert np.array_equal(more.A[start:k], fresh.A[start:k]) and not more.A[max(k, start) :].any()
-    assert pair.A[0, 0] == 1 and pair.B[0, 0] == -1  # nothing is changed in place
-
-
-def test_an_optimizer_forgets_the_rows_that_do_not_live_and_nothing_else():
-    full = Adapter(np.ones((3, 4)), np.ones((5, 3)))
-    state = {"m": ({"layer1": full, "my.layer1": full}, {"layer1": np.ones(5)}), "count": np.array(7)}
-    new = forgotten(state, {"layer1": 1})
-    assert new["m"][0]["layer1"].A.tolist() == [[1] * 4, [0] * 4, [0] * 4]
-    assert new["m"][0]["layer1"].B.tolist() == [[1, 0, 0]] * 5
-    assert new["count"] == 7 and new["m"][1]["layer1"].all() and state["m"][0]["layer1"].A.all()
-
-
-# ---------------------------------------------------------------------------------- what changes
-
-
-@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1))
-def test_heads_join_and_leave_and_some_are_always_there(N, few, done):
-    few = min(N, few)
-    for kind, choose in HEADS.items():
-        active = choose(N, few, done, stream(0, "check"))
-        assert active.shape == (N,) and active.sum() >= 1
-        assert active.sum() == {"all": N, "drawn": few}.get(kind, active.sum())
-        assert few <= active.sum() <= N
-    assert HEADS["growing"](N, few, 0, None).sum() == HEADS["shrinking"](N, few, 1, None).sum() == few
-    assert HEADS["growing"](N, few, 1, None).all() and HEADS["shrinking"](N, few, 0, None).all()
-
-
-def test_directions_are_the_effective_rank_or_those_that_hold_the_energy():
-    change = np.diag([3.0, 2.0, 1.0, 0.0])
-    p = np.array([3, 2, 1]) / 6
-    assert directions(change, None) == math.ceil(np.exp(-(p * np.log(p)).sum())) == 3
-    assert [directions(change, energy) for energy in (0.1, 9 / 14, 0.65, 13 / 14, 0.95, 1.0)] == [1, 1, 2, 2, 3, 3]
-    assert directions(0 * change, 0.5) == directions(0 * change, None) == 0
-    assert [between(4, 8, done) for done in (0, 0.5, 1)] == [4, 6, 8] and between(8, 4, 0.75) == 5
 
 
 # ---------------------------------------------------------------------------------- whole runs

@@ -16,8 +16,7 @@ from minilte.core.random import stream
 from minilte.laws import oracle
 from minilte.methods.full import full
 from minilte.methods.mhlora import lora
-from minilte.methods.relora import PRUNE, jagged, pruned, relora
-from minilte.optimizers.muon import muon
+from minilte.methods.relora import relora
 from minilte.run.build import build
 from minilte.steps.adamw import adamw
 
@@ -160,52 +159,6 @@ def test_the_rank_grows_by_r_a_merge():
         W = method.weights(trained_to(method, step))["layer2"].W - task.weights["layer2"].W
         ranks.append(np.linalg.matrix_rank(W, tol=1e-10))
     assert ranks == [2, 4] and method.facts.bound == {} and method.facts.one_lora is None
-
-
-def test_the_rate_climbs_anew_after_every_merge_and_after_a_warm_start():
-    flat = lambda step: 2.0  # noqa: E731
-    rates = lambda *settings: [jagged(flat, *settings)(step) for step in range(9)]  # noqa: E731
-    assert rates(4, 2, 0) == [2, 2, 2, 2, 1, 2, 2, 2, 1]  # not in the first round
-    assert rates(4, 2, 3) == [2, 2, 2, 1, 2, 2, 2, 1, 2]
-    assert rates(2, 100, 0) == [2, 2, 1, 2, 1, 2, 1, 2, 1]  # never longer than a round
-    assert rates(4, 0, 0) == rates(4, 1, 3) == [2] * 9
-
-
-def test_pruning_by_hand():
-    x = np.array([[4.0, -3.0, 2.0, -1.0, 0.5]])
-    assert PRUNE["magnitude"](x, 0.5, None).tolist() == [[True, True, False, False, False]]
-    assert PRUNE["magnitude"](x, 0.99, None).tolist() == [[True, False, False, False, False]]
-    assert not PRUNE["magnitude"](x, 1.0, None).any() and not PRUNE["zero"](x, 0.0, None).any()
-    many, rng = np.ones((100, 100), np.float32), stream(0, "check")
-    assert abs(PRUNE["random"](many, 0.7, rng).mean() - 0.3) < 0.02  # four deviations of 0.005
-    assert PRUNE["random"](x, 0.0, rng).all() and not PRUNE["random"](x, 1.0, rng).any()
-    assert not PRUNE["magnitude"](np.zeros((2, 2)), 0.5, None).any()
-
-
-@pytest.mark.parametrize("prune", PRUNE)
-def test_an_entry_is_kept_or_forgotten_in_all_arrays_of_the_state(prune):
-    task, _ = make_task(optim.adamw(), 0.01)
-    _, state = trained_to(relora(task, make_plan(task), 100), 3).opt
-    after = pruned(state, prune, 0.6, stream(0, "check"))
-    for name in task.weights:
-        for was, m, v in zip(state.m[0][name], after.m[0][name], after.v[0][name], strict=True):
-            assert np.array_equal(m != 0, v != 0) and ((m == 0) | (m == was)).all()
-            assert prune == "random" or np.count_nonzero(m) == (
-                0 if prune == "zero" else int(np.ceil(0.4 * (m.size - 1)))
-            )
-
-
-@pytest.mark.parametrize("optimizer", [optim.sgd(), optim.sgd(0.9), optim.adamw(), muon(last="layer3")])
-def test_of_any_state_the_arrays_of_A_and_B_are_pruned_and_no_others(optimizer):
-    task, _ = make_task(optimizer, 0.01)
-    method = relora(task, make_plan(task), 100)
-    _, state = trained_to(method, 3).opt
-    after = dict(tree.named(pruned(state, "zero", 0.0, None)))
-    factors = {path for path in after if path[-2:] in (".A", ".B")}
-    assert len(factors) == len([path for path, _ in tree.named(state) if ".layer" in path and path[-1] in "AB"])
-    for path, leaf in tree.named(state):
-        assert not after[path].any() if path in factors else after[path] is leaf, path
-    assert state == optim.SGDState(None) or factors and factors != set(after)
 
 
 def test_the_step_after_a_pruning_to_zero_is_as_long_as_it_says():
