@@ -9,6 +9,7 @@ import statistics
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import seen
 
@@ -21,7 +22,8 @@ from minilte.cost import account, forms
 from minilte.cost.figure10 import rows as figure_10
 from minilte.cost.meetings import merge_bytes
 from minilte.cost.traffic import all_to_all, ring
-from minilte.experiments import CLAIMS, c3
+from minilte.data.synthetic import target_matrix
+from minilte.experiments import CLAIMS, c1, c3
 from minilte.experiments.claim import interval, judged
 from minilte.job.summary import describe, memory_words, record_words, sent_words
 from minilte.laws import LAWS
@@ -464,6 +466,16 @@ def test_the_bytes_of_processes_on_the_page_of_performance_are_those_of_its_form
     for row in seen.markdown(page, "| processes | bytes counted | by the formula |"):
         processes, counted, formula = (int(cell.replace(",", "")) for cell in row)
         assert counted == formula == (processes - 1) * BASE.heads * numbers * 4
+
+
+def test_the_floor_of_noise_on_the_page_of_claims_is_that_of_its_formula():
+    words = r"Its formula, \$\\frac\{\\pi\}\{(\d+)\} \\eta\^2 m r s\^2 / (\d+)\$, gives ([\d.]+) without"
+    ((below, start, floor),) = re.findall(words, " ".join(PAGES["claims"].split()))
+    run = c1.merging(1, "ab")
+    s, loss = run.alpha / run.rank, np.linalg.norm(target_matrix(0)) ** 2  # of the start
+    assert float(start) == pytest.approx(loss)
+    found = math.pi / float(below) * run.lr**2 * run.flat()["outputs"] * run.rank * s**2 / loss
+    assert reads(floor, found)
 
 
 # ---------------------------------------------------------------- what commands print

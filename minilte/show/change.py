@@ -29,9 +29,9 @@ def change(entry: Named) -> Iterator[Html]:
         yield element("p", f"Not known: {lost if run.records[-1].step > 0 else 'no step was taken'}.")
         return
     newest, bounds = run.moments[-1], bounds_of(run)
-    yield element("p", steps_drawn(run))
     several = [name for name in newest.layers if any(len(sigma) > 1 for _, sigma in spectra(run, name))]
     drawn = several[:LAYERS]  # a single value is in the table
+    yield element("p", steps_drawn(run) + first_of(len(several)))
     yield grid([growth(entry, name) for name in drawn])
     if measured(run.records):
         yield grid([spectrum_over_time(entry, name) for name in drawn])
@@ -128,7 +128,7 @@ def steps_drawn(run: Run) -> str:
     )
     if bounds_of(run):
         words += " Without resets they end at the sum of the heads' ranks at the latest (L2): the dotted line."
-    return words + first_of(len(run.moments[-1].layers))
+    return words
 
 
 def bounds_of(run: Run) -> dict[str, int]:

@@ -95,6 +95,12 @@ def test_a_late_process_takes_no_steps_for_merges_that_are_over():
     assert trained == [True] * 3 + [False] * 4 + [True] * 2  # the third before it knew
 
 
+def test_nobody_waits_for_a_process_that_is_back_and_sits_a_merge_out():
+    begun = time.monotonic()
+    a_stall(missed=2, back=1)
+    assert time.monotonic() - begun < LONG / 2
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_floats_of_a_late_process_are_not_a_number(dtype):
     away, size = threading.Event(), np.dtype(dtype).itemsize

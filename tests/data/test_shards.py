@@ -175,6 +175,17 @@ def test_a_head_is_one_client_from_merge_to_merge():
             assert {owner[int(row)] for row in read} == {drawn(1, round, 10, 3)[head]}
 
 
+def test_a_client_reads_no_row_twice_in_an_epoch_whichever_head_it_is():
+    made, read, was = data(), {client: [] for client in range(4)}, set()
+    take = shard_batches(made, dealt("iid", made, 4, 1), [3, 3], 1, every=1)
+    for step in range(10):  # an epoch of 30 rows
+        for head, client in enumerate(drawn(1, step, 4, 2)):
+            read[client] += take(head, step)[0][:, 0].tolist()
+            was.add((client, head))
+    assert len(was) > 4  # some were both heads
+    assert all(len(set(rows)) == len(rows) for rows in read.values())
+
+
 # ---------------------------------------------------------------- in a run
 
 

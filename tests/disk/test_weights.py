@@ -99,12 +99,13 @@ def test_numbers_are_read_in_the_dtype_of_the_run(file):
     [
         ("layer1.weight", None, "no tensor 'layer1.weight'; it holds .*layer1.bias"),
         ("layer9.weight", np.zeros(2), "tensor 'layer9.weight' belongs to no layer"),
+        ("inputs.weight", np.zeros(2), "tensor 'inputs.weight' belongs to no layer"),  # no scaling, as input.mean is
         ("layer1.weight", np.zeros((3, 2)), r"layer1.weight has shape \(3, 2\), expected \(2, 3\)"),
         ("layer1.bias", np.zeros(2, int), r"layer1.bias \(int64\) is not all finite numbers of float64"),
         ("layer1.bias", np.array([0, np.nan]), "layer1.bias .* not all finite"),
         ("layer2.bias", np.array([0, -np.inf]), "layer2.bias .* not all finite"),
     ],
-    ids=["missing", "extra", "shape", "whole-numbers", "nan", "inf"],
+    ids=["missing", "extra", "nearly-a-scaling", "shape", "whole-numbers", "nan", "inf"],
 )
 def test_a_tensor_that_does_not_fit_is_named(file, name, change, message):
     named = tensors(WEIGHTS) | {name: change}

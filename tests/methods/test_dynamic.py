@@ -242,6 +242,16 @@ def test_a_change_of_weights_decides_the_rank_of_the_next_round():
     assert int(method.merge(main, moved, 2, map).ranks["layer1"]) == 2 // 2 + 1
 
 
+def test_the_directions_of_a_change_are_shared_among_the_heads_that_made_it():
+    settings = dict(method="dynamic", model="linear", inputs=6, outputs=6, rank=6, heads=4, rank_rule="energy")
+    method = build(tiny.config(**settings, rank_spare=1, heads_rule="drawn", taking_part=2)).method
+    four = {"layer1": Adapter(np.eye(6, dtype="f4"), np.diag([1, 1, 1, 1, 0, 0]).astype("f4"))}
+    said = [method.tell(method.enter(n)) for n in range(4)]
+    moved = [words and words._replace(factors=four) for words in said]
+    assert sum(map(bool, moved)) == 2
+    assert int(method.merge(method.begin(), moved, 2, map).ranks["layer1"]) == 4 // 2 + 1
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

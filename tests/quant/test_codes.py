@@ -125,6 +125,13 @@ def test_stochastic_rounding_takes_a_neighbour_and_leaves_what_is_on_a_level(W, 
     assert (np.abs(W - once) <= 2.01 * HALF_GAP[code] * largest + 1e-30).all()
 
 
+@given(matrices(), st.sampled_from(list(LEVELS)), st.sampled_from([0.0, 1 - 2**-24]))
+def test_what_is_on_a_level_stays_there_though_the_least_or_the_largest_is_drawn(W, code, chance):
+    q = Quantizer(code, "row")
+    once = fake(W, q)
+    assert np.array_equal(fake(once, q._replace(rounding="stochastic"), lambda shape: np.full(shape, chance)), once)
+
+
 @pytest.mark.parametrize("code", LEVELS)
 def test_stochastic_rounding_is_right_in_the_mean(code):
     draw, W = stream(0, "rounding").random, stream(0, "check").uniform(-1, 1, (4, 8))

@@ -132,6 +132,7 @@ def test_any_content_gives_settings_or_one_line_that_names_the_file(file, conten
         ("a." * 40 + "b = 1", "not a TOML file"),
         ("lr = 1\nlr = 2", "not a TOML file"),
         ("merge-every = 1\nmerge_every = 2", "'merge_every' is given twice, with a hyphen and with an "),
+        ("merge_every = 1\nmerge-every = 2", "'merge-every' is given twice, with a hyphen and with an "),
         ("lr 1", "not a TOML file"),
         (b"\x89PNG\r\n\x1a\n", "not a TOML file"),
         (b"lr = 1 # \xff", "not a TOML file"),

@@ -171,6 +171,16 @@ def test_a_bound_is_drawn_and_said_as_far_as_it_binds(known, bound, dotted, word
     assert seen.table(page, "Ranks of W − W₀ at step 3").cell("layer1", "bound (L2)") == str(min(bound, 4))
 
 
+def test_after_a_change_of_heads_no_bound_is_drawn_and_none_is_spoken_of(known):
+    with seen.pictures() as drawn:
+        before = seen.parsed(*change.change(known))
+        page = seen.parsed(*change.change(known._replace(run=known.run._replace(resized=True))))
+    assert ["dotted line" in seen.words(one) for one in (before, page)] == [True, False]
+    assert seen.verticals(*drawn["b-layer1"].axes) == []
+    assert seen.figures(page)["b-layer1"][1] == "layer1, 4 × 6."
+    assert seen.table(page, "Ranks of W − W₀ at step 3").cell("layer1", "bound (L2)") == "none"
+
+
 def test_spectra_side_by_side_have_the_letter_of_their_own_run(known):
     other = known._replace(
         run=known.run._replace(moments=moments(5, layer1=[3.0, 2.0, 1.0], layer2=[1.0])), letter="A", number=0

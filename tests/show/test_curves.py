@@ -94,6 +94,28 @@ def test_curves_side_by_side_have_the_letter_and_the_records_of_their_own_run(pl
     assert len(drawn) == 6
 
 
+def steps_above(figure):
+    """The samples at the ends of the axis of a picture, and the steps above them; None where there is no such axis."""
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    above = [one.get_xlim() for one in axes.child_axes if one.get_xlabel() == "steps"]
+    return (axes.get_xlim(), *above) if above else None
+
+
+def test_steps_stand_above_the_samples_of_a_run_and_of_several_with_one_batch(place, scored):
+    plain, other = Named(read_run(place / "plain"), "A", 0), Named(read_run(place / "reset"), "C", 2)
+    with seen.pictures() as drawn:
+        list(curves.learning(scored))
+        curves.learning_together([plain, scored])
+    together = [f"all-{field}-samples" for field in ("held-loss", "train-loss", "held-accuracy")]
+    for name in ("b-loss", "b-accuracy", *together):
+        samples, steps = steps_above(drawn[name])
+        assert steps == pytest.approx([at / 8 for at in samples]), name
+    with seen.pictures() as drawn:
+        curves.learning_together([plain, other])  # of other batches
+    assert drawn and not any(map(steps_above, drawn.values()))
+
+
 def test_ranks_and_heads_that_change_are_drawn_with_their_ends_in_words(place):
     records = [
         RECORDS[0],

@@ -104,6 +104,14 @@ def test_bytes_held_are_those_of_their_kinds_and_beside_full_rank():
     }
 
 
+def test_the_widest_bar_is_that_of_the_most_bytes_also_where_full_rank_takes_fewer():
+    sent = bars(facts.traffic(SENT | dict(total=120_000)), "Bytes sent by a process")
+    held = bars(facts.memory(HELD | dict(total=8_000)), "Bytes held by a worker")
+    assert sent["this run"] == ("60.0 kB", "width:100.00%") and held["this run"] == ("8.0 kB", "width:100.00%")
+    assert sent["full-rank data parallel, all to all"] == ("30.0 kB", "width:50.00%")
+    assert held["full rank"] == ("4.0 kB", "width:50.00%")
+
+
 def test_outcomes_stand_under_the_letter_of_their_own_run(place, told):
     half = read_run(place / "half")
     page = seen.parsed(facts.outcomes([Named(half, "A", 0), Named(told, "B", 1)]))

@@ -241,6 +241,13 @@ def test_ranks_and_heads_that_change_are_those_of_the_records():
     assert heads.get_ylabel() == "heads that took part"
 
 
+def test_ranks_hold_from_a_merge_on_and_heads_took_part_up_to_it():
+    with seen.pictures() as drawn:
+        pictures.changing("nowhere", CHANGING)
+    ranks, heads = ({line.get_drawstyle() for line in axes.get_lines()} for axes in drawn["changing"].axes)
+    assert (ranks, heads) == ({"steps-post"}, {"steps-pre"})
+
+
 def test_a_run_whose_ranks_change_has_a_picture_of_them(tmp_path):
     pictures.run_pictures(tmp_path, *trained(**tiny.KINDS["dynamic"]), None, {})
     assert_drawn(tmp_path / "plots", "changing", "loss", "spectrum")
