@@ -7,7 +7,7 @@ With shards alike in size it is the mean. Every law of the mean holds, for those
 from minilte.core.errors import BadInput
 from minilte.core.lte import MEAN
 from minilte.core.types import Rule
-from minilte.settings.part import part
+from minilte.settings.part import part, words_of
 
 
 @part("rule", "weighted", gives={"shares by data"})
@@ -16,7 +16,7 @@ class Weighted:
 
     def check_with(self, config):
         if config.flat().get("shares"):
-            raise BadInput("shares: --merge-rule weighted has shares of its own, by the data; leave one of them out")
+            raise BadInput(f"shares: {words_of(self)} has shares of its own, by the data; leave one of them out")
 
     def build(self, config) -> Rule:
         return MEAN

@@ -99,7 +99,7 @@ def test_other_seeds_deal_otherwise():
         (dict(clients=3, heads=4), "clients: expected at least the 4 heads, got 3"),
         (
             dict(merge_rule="weighted", shares=(0.5, 0.5), heads=2),
-            "shares: --merge-rule weighted has shares of its own",
+            "shares: merge-rule weighted has shares of its own",
         ),
     ],
     ids=str,

@@ -77,7 +77,8 @@ def test_a_run_that_crashes_again_and_again_is_the_run_that_never_did(
     for step in crashes:
         with pytest.raises(Crash):
             tiny.go_on(cut, watch=crash_at(step))
-        (cut / "metrics.jsonl").open("a").write('{"step": 99, "cut sh')
+        with (cut / "metrics.jsonl").open("a") as log:
+            log.write('{"step": 99, "cut sh')
     assert tiny.go_on(cut)["weights_sha256"] == expected
     assert records(cut) == records(base / "whole")
 

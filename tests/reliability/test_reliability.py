@@ -115,7 +115,11 @@ def test_a_save_in_place_is_seen_to_lose_checkpoints(tmp_path, monkeypatch):
 
 
 def test_a_write_without_a_temporary_file_is_seen_in_a_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "write", lambda path, content: open(path, "wb").write(content))
+    def in_place(path, content):
+        with open(path, "wb") as file:  # closed also where the death comes in between
+            file.write(content)
+
+    monkeypatch.setattr(folder, "write", in_place)
     assert not deaths.runs(tmp_path, 0, steps=2).met
 
 

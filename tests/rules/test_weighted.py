@@ -4,6 +4,7 @@ import pytest
 import tiny
 from support import assert_same, trajectory
 
+from minilte.core.errors import BadInput
 from minilte.core.lte import MEAN, lte
 from minilte.methods.lte import weighed
 from minilte.rules.weighted import Weighted
@@ -55,3 +56,8 @@ def test_inside_an_outer_step_too_and_by_sums(outer):
             for s, m in ((session, summed), (tiny.session(**settings), gathered))
         )
         assert abs(a - b).max() < 1e-12
+
+
+def test_inside_an_outer_step_shares_of_ones_own_are_refused_too():
+    with pytest.raises(BadInput, match="^shares: outer-over weighted has shares of its own, by the data; leave"):
+        tiny.config(merge_rule="outer", outer_over="weighted", shares=(0.75, 0.25))
