@@ -22,6 +22,7 @@ from minilte.laws.exact import redrawn
 from minilte.methods.lte import facts, moved, shares, unmoved
 from minilte.run.build import build
 from minilte.run.session import advance, first_state
+from minilte.settings.config import Config
 from minilte.steps.adamw import adamw
 
 # ---------------------------------------------------------------------------------- shares
@@ -207,3 +208,12 @@ def test_a_worker_holds_the_V_of_its_head_alone_where_a_master_merges():
     for found in sizes.values():
         assert found["weights"] == tree.nbytes(task.weights) and found["adapters"] == found["gradients"] == trained
         assert found["optimizer"] == 2 * trained + 8
+
+
+def test_heads_of_different_rank_send_the_bytes_of_equal_ones_with_the_same_sum():
+    said = []
+    for ranks in ({}, dict(head_ranks=(12, 20, 28, 32, 32, 36, 44, 52))):
+        built = build(Config(**ranks))
+        main = built.method.begin()
+        said.append(sum(tree.nbytes(built.method.like(n, main, 10).factors) for n in range(8)))
+    assert said[0] == said[1]
