@@ -6,7 +6,8 @@
                  and in size (Li et al. 2022, section 4.1)
 
 A head of larger data has a larger part of every batch, b_n in proportion, so all pass through theirs in the same time.
-With more clients than heads each round draws who of them the heads are; the others do nothing, and send nothing.
+With more clients than heads each round draws who of them the heads are; the others do nothing, and send nothing, and
+all heads have equal parts of the batch, whoever they are: a client of fewer rows reads some again.
 """
 
 from collections.abc import Callable, Sequence

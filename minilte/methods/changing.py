@@ -9,6 +9,7 @@ from minilte.core.errors import BadInput
 from minilte.core.types import Array
 from minilte.disk.files import brief
 from minilte.measure.ranks import effective
+from minilte.settings.knob import flag_name
 
 HEADS = {  # (heads N, few, part of the run that is done, random generator) -> who takes part, (N,)
     "all": lambda N, few, done, rng: np.ones(N, bool),
@@ -18,13 +19,37 @@ HEADS = {  # (heads N, few, part of the run that is done, random generator) -> w
 }
 
 
+USES = {  # setting -> the choice, and those of its words that have a use for it
+    "rank_to": ("rank_rule", ("schedule",)),
+    "rank_spare": ("rank_rule", ("effective", "energy")),
+    "rank_energy": ("rank_rule", ("energy",)),
+    "taking_part": ("heads_rule", ("drawn", "growing", "shrinking")),
+}
+
+
+def refuse_unused(chosen) -> None:
+    """Raises BadInput for a setting that is not as usual and that the choices of the part have no use for."""
+    for name, (choice, words) in USES.items():
+        if (
+            getattr(chosen, name) != type(chosen).__dataclass_fields__[name].default
+            and getattr(chosen, choice) not in words
+        ):
+            flag = flag_name(choice)
+            raise BadInput(f"{flag_name(name)}: belongs to --{flag} {', '.join(words)}; leave it out, or choose that")
+
+
 def between(first: float, last: float, done: float) -> int:
     """The whole number at this part of the way from `first` to `last`."""
     return round(first + (last - first) * done)
 
 
 def directions(change: Array, energy: float | None) -> int:
-    """How many directions a change has: its effective rank, or as many as hold so much of its squared norm; 0 of none."""
+    """How many directions a change has: its effective rank, or as many as hold so much of its squared norm.
+
+    0 of a change that is zero, or not finite: then the run is about to say that it diverged.
+    """
+    if not np.isfinite(change).all():
+        return 0
     sigma = np.linalg.svd(change.astype(np.float64), compute_uv=False)
     if not sigma[0] > 0:
         return 0

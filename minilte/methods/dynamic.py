@@ -27,7 +27,7 @@ from minilte.core.method import Method
 from minilte.core.random import stream
 from minilte.core.types import Array, Head, Main, Rule, Task
 from minilte.methods.adapters import refuse_unequal
-from minilte.methods.changing import HEADS, as_rank, between, chosen, directions
+from minilte.methods.changing import HEADS, as_rank, between, chosen, directions, refuse_unused
 from minilte.methods.facts import Facts
 from minilte.methods.live import cut, grown, padded, rows
 from minilte.methods.lte import MERGE_EVERY, RESET, RESET_OPTIMIZER, weighed
@@ -103,7 +103,7 @@ def dynamic(
     def merge(main, said, step, each):
         old, sent = main.main, whole(enumerate(said))
         V = None if old.then is None else [old.then[n] for n in sent]
-        scales, all_here = [plan.scales[n] for n in sent], sum(w[n] for n in sent)
+        scales, all_here = [plan.scales[n] for n in sent], sum(w[n] for n in sent) if len(sent) < N else 1.0
         part = list(sent.values()), V, scales, [w[n] / all_here for n in sent]
         weights, state = rule.merge(old.rule, old.weights, *part, each)
         ranks = {
@@ -185,7 +185,9 @@ class Dynamic:
 
     def check_with(self, config):
         refuse_unequal(self, config)
-        for name, most in (("rank_from", config.rank), ("rank_to", config.rank), ("taking_part", config.heads)):
+        refuse_unused(self)
+        rank = max(config.head_ranks or (config.rank,))
+        for name, most in (("rank_from", rank), ("rank_to", rank), ("taking_part", config.heads)):
             if (value := getattr(self, name)) > most:
                 of = "heads" if name == "taking_part" else "rank, which is the most that can live"
                 raise BadInput(f"{flag_name(name)}: expected at most {most}, the {of}, got {value}")

@@ -8,7 +8,7 @@ side is projected, as in their code, but of every layer, where theirs leaves out
 Momentum is that of the run's optimizer, of R alone: G does not travel, whose newest part theirs takes whole. Adam's v stays,
 for all random directions expect the same square. (Their JAX code moves momentum to the old directions, which is a slip.)
 
-The step is unbiased for plain SGD alone, with a variance about n / r times the square of the gradient. Kept is law L11;
+The step is unbiased for plain SGD alone, without clipping, with a variance about n / r times the square of the gradient. Kept is law L11;
 the rank of W_t - W_0 has no bound (L2).
 """
 
@@ -18,7 +18,16 @@ import math
 from minilte.core.method import Method
 from minilte.core.random import stream
 from minilte.core.types import Task
-from minilte.methods.projected import PROJECT_EVERY, PROJECT_LAYERS, PROJECT_RANK, Bases, projected, ranks_of, turned
+from minilte.methods.projected import (
+    PROJECT_EVERY,
+    PROJECT_LAYERS,
+    PROJECT_RANK,
+    Bases,
+    projected,
+    ranks_of,
+    refuse_other_decay,
+    turned,
+)
 from minilte.settings.part import part
 
 
@@ -45,6 +54,8 @@ class Flora:
     project_rank: int = PROJECT_RANK
     project_every: int = PROJECT_EVERY
     project_layers: tuple[str, ...] = PROJECT_LAYERS
+
+    check_with = refuse_other_decay
 
     def build(self, task: Task, config) -> Method:
         ranks = ranks_of(self, task.weights)

@@ -12,7 +12,7 @@ https://arxiv.org/abs/2410.16103), with C = P_old^T P_new:
     m <- m C,   v <- (1 - b2^t) | (v^ - m^ o m^) (C o C) + (m^ C) o (m^ C) |                 m^, v^ without their bias
 
 and of SGD and Muon the buffer, as m. Moved or not, all directions, scale 1 and plain SGD are full-rank training, and so
-is momentum that is moved. Kept is law L11; the rank of W_t - W_0 has no bound (L2), for every new P brings r directions.
+is momentum that is moved (without decay, which SGD's own would pass through it). Kept is law L11; the rank of W_t - W_0 has no bound (L2), for every new P brings r directions.
 """
 
 import numpy as np
@@ -29,6 +29,7 @@ from minilte.methods.projected import (
     inside,
     projected,
     ranks_of,
+    refuse_other_decay,
     turned,
 )
 from minilte.settings.knob import knob
@@ -76,6 +77,7 @@ class GaLore:
     move_moments: bool = knob(False, "move the optimizer's moments to new directions, as LDAdam does")
 
     def check_with(self, config):
+        refuse_other_decay(self, config)
         if self.move_moments and not config.flat().get("momentum", True):
             raise BadInput(f"move-moments: optimizer {config.optimizer.name} keeps none without a --momentum")
 

@@ -6,7 +6,7 @@ from minilte.core import tree
 from minilte.core.types import Tree
 
 PRUNE = {  # (array, ratio, random generator) -> where it is kept
-    "magnitude": lambda x, ratio, rng: abs(x) > np.quantile(abs(x), ratio),
+    "magnitude": lambda x, ratio, rng: (abs(x) > np.quantile(abs(x), ratio)) | (ratio == 0),
     "random": lambda x, ratio, rng: rng.random(x.shape) >= ratio,
     "zero": lambda x, ratio, rng: np.zeros(x.shape, bool),
 }

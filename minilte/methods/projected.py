@@ -7,7 +7,7 @@ Heads say R, and the gradient of what is not projected, whose step is the optimi
 bases change: either they come from the summed gradient, and heads say all of it at those steps, or from a seed.
 
 The optimizer moves a matrix of zeros, so that what it returns is the step alone; decay acts on W, decoupled, whatever the
-optimizer. A gradient is clipped as the optimizer sees it, R and the rest together: G is there in few steps alone.
+optimizer (which takes the shape of R for that of the matrix, as Muon's rate does). A gradient is clipped as the optimizer sees it, R and the rest together: G is there in few steps alone.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilte.core import optim, tree
+from minilte.core.errors import BadInput
 from minilte.core.method import Method
 from minilte.core.types import Array, Task, Tree, Weights
 from minilte.methods.adapters import adapted_names, refuse_ranks
@@ -125,6 +126,15 @@ def turned(state: Tree, turns: Bases, squares: Callable[[Tree, Bases], Tree] = l
     if "rest" in state._fields:  # of an optimizer for what another leaves
         new["rest"] = turned(state.rest, turns, squares)
     return state._replace(**new)
+
+
+def refuse_other_decay(chosen, config) -> None:
+    """Raises BadInput where a layer would decay at a rate that is not that of its step."""
+    if config.weight_decay and not config.flat().get("muon_last", True):
+        raise BadInput(
+            f"weight-decay: {chosen.name} decays all matrices at the largest --lr; with --optimizer {config.optimizer.name}"
+            " the last layer steps at another, so add --muon-last"
+        )
 
 
 def ranks_of(chosen, weights: Weights) -> dict[str, int]:

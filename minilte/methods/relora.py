@@ -103,9 +103,9 @@ def relora(
         return Shared(at._replace(weights=overlay(at.weights, shown["weights"]), now=now), None)
 
     def held(main, worker, all_heads):
-        ours = main.trained.now, replica(main.trained.weights)
-        opt = main.opt[1] if all_heads else None
-        return {"weights": main.trained.weights, "adapters": ours, "gradients": ours, "optimizer": opt}
+        at, opt = main.trained, main.opt[1] if all_heads else None  # of what follows a warm start
+        trains = at.now, replica(at.weights)
+        return {"weights": at.weights, "adapters": at.now, "gradients": trains, "optimizer": opt}
 
     def begin():
         first, low = (task.optimizer.init(trained(start._replace(done=done))) for done in (0, warm))

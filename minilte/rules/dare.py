@@ -6,7 +6,7 @@ In the mean over the masks it is the mean rule; an entry has variance p / (1 - p
 once, after training, and puts several rules behind it: here every merge draws its own masks, and the mean follows.
 What is dropped stays out of W for good, for V_n counts it as merged. Replicas are averaged.
 
-Masks follow from (seed, head, merge, layer) alone, not from who computes which rows. The merged change has no low
+Masks follow from (seed, merge, layer, place among the heads that merge) alone, not from who computes which rows. The merged change has no low
 rank (L2 falls), and W is not the sum of the V_n (L1, so L3 and L9), nor the mean of the heads (L13), nor a single
 head's weight (L10). Equal heads have unequal masks (L15, L20-order). Right after a merge all heads agree (L10-all).
 Source: Yu et al. 2023, section 3.

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilte.core.errors import BadInput
-from minilte.core.lora import plus_products
+from minilte.core.lora import plus_products, stack
 from minilte.core.types import Adapter, Rule
 from minilte.rules.changes import layer_by_layer
 from minilte.settings.knob import knob
@@ -51,6 +51,8 @@ def fitted(moves: Sequence[Adapter], w: Sequence[float], damping: float) -> Adap
     rows = [root * (A.astype(np.float64) / top) for root, (A, _) in zip(roots, moves, strict=True)]
     goals = [B @ (A @ row.T) for row, (A, B) in zip(rows, moves)]  # sqrt(N w_n) D_n A_n^T, (m, r_n)
     S = np.concatenate(rows)
+    if not np.isfinite(S).all():  # eigh would raise; the run is about to say that it diverged
+        return stack(moves, w)
     size, U = np.linalg.eigh(S @ S.T)  # ascending
     size += damping / top / top
     known = size > size[-1] * MISSING**2

@@ -38,7 +38,7 @@ def inner_mean(values: Array, w: Sequence[float], trim: float) -> Array:
     """
     w = np.asarray(w, values.dtype)
     values, w = values[w > 0], w[w > 0]
-    k = math.floor(trim * len(w))
+    k = math.floor(trim * len(w) + 1e-9)  # 0.29 of 100 is 29, in floating point too
     kept = np.argsort(values, axis=0, kind="stable")[k : len(w) - k]  # of every entry the heads, smallest first
     whole = sum(w[heads] for heads in kept)
     return sum(w[heads] / whole * np.take_along_axis(values, heads[None], axis=0)[0] for heads in kept)

@@ -1,7 +1,8 @@
 """The mean with the heads' parts of the data as shares, w_n = b_n / b, in the place of 1 / N.
 
 A head that has more data counts for more (McMahan et al. 2017, algorithm 1), so that the merge is a mean over samples.
-With shards alike in size it is the mean. Every law of the mean holds, for those shares.
+With shards alike in size it is the mean, and so it is with more
+clients than heads, whose parts of a batch are equal. Every law of the mean holds, for those shares.
 """
 
 from minilte.core.errors import BadInput

@@ -136,7 +136,8 @@ def arrays(shown, head, task, low_rank, pool) -> dict:
     shown = getattr(shown, "main", shown)  # a guard's trust is a number a head
     if isinstance(shown, Shared) and isinstance(shown.trained, Layers):
         own = shown.trained.now, replica_of(shown.trained.weights, shown.trained.now)
-        return dict(weights=shown.trained.weights, adapters=own, gradients=own, optimizer=shown.opt and shown.opt[1])
+        now, opt = shown.trained.now, shown.opt and shown.opt[1]
+        return dict(weights=shown.trained.weights, adapters=now, gradients=own, optimizer=opt)
     if isinstance(shown, Shared) and pool:
         own = shown.trained[0][0], shown.trained[1]  # a pair that was drawn; a worker of a master knows no other
         return dict(

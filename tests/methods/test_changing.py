@@ -27,5 +27,6 @@ def test_directions_are_the_effective_rank_or_those_that_hold_the_energy():
     p = np.array([3, 2, 1]) / 6
     assert directions(change, None) == math.ceil(np.exp(-(p * np.log(p)).sum())) == 3
     assert [directions(change, energy) for energy in (0.1, 9 / 14, 0.65, 13 / 14, 0.95, 1.0)] == [1, 1, 2, 2, 3, 3]
-    assert directions(0 * change, 0.5) == directions(0 * change, None) == 0
+    for nothing in (0 * change, np.inf * np.ones((3, 4)), np.full((3, 4), np.nan)):
+        assert directions(nothing, 0.5) == directions(nothing, None) == 0
     assert [between(4, 8, done) for done in (0, 0.5, 1)] == [4, 6, 8] and between(8, 4, 0.75) == 5

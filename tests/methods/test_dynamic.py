@@ -15,7 +15,7 @@ from minilte.comm.buffers import cat
 from minilte.comm.communicator import Communicator
 from minilte.comm.meetings import EVERYONE
 from minilte.core import tree
-from minilte.core.errors import BadInput
+from minilte.core.errors import BadInput, Diverged
 from minilte.core.head import seen
 from minilte.core.lora import product
 from minilte.core.lte import lte
@@ -256,8 +256,13 @@ def test_the_directions_of_a_change_are_shared_among_the_heads_that_made_it():
     ("settings", "words"),
     [
         (dict(rank_from=9), "rank-from: expected at most 2, the rank, which is the most that can live, got 9"),
-        (dict(rank_to=3), "rank-to: expected at most 2"),
-        (dict(taking_part=3), "taking-part: expected at most 2, the heads, got 3"),
+        (dict(rank_to=3, rank_rule="schedule"), "rank-to: expected at most 2"),
+        (dict(taking_part=3, heads_rule="drawn"), "taking-part: expected at most 2, the heads, got 3"),
+        (dict(taking_part=1), "taking-part: belongs to --heads-rule drawn, growing, shrinking; leave it out"),
+        (dict(rank_energy=0.5, rank_rule="effective"), "rank-energy: belongs to --rank-rule energy; leave it out"),
+        (dict(rank_to=1), "rank-to: belongs to --rank-rule schedule; leave it out"),
+        (dict(rank_spare=1), "rank-spare: belongs to --rank-rule effective, energy; leave it out"),
+        (dict(rank_from=5, head_ranks=(4, 4)), "rank-from: expected at most 4, the rank"),
         (dict(head_ranks=(1, 2)), "head-ranks: dynamic needs one rank for all heads, got (1, 2)"),
         (dict(rank_spare=0), "rank-spare: expected a whole number of at least 1, got 0"),
         (dict(wire="float16"), "wire: belongs to --method lte"),
@@ -286,3 +291,24 @@ def test_a_round_in_which_nobody_takes_part_is_refused(none):
     for active in (lambda step: none, lambda step: none if step else np.ones(3, bool)):
         with pytest.raises(BadInput, match="^active: expected at least one of 3 heads after step [04], got "):
             trajectory(dynamic(task, make_plan(task, RANKS), 4, fixed, active), 3, 8)
+
+
+@pytest.mark.parametrize("heads", [1, 6, 7])
+def test_it_is_lte_to_the_bit_though_equal_shares_do_not_sum_to_one_in_floating_point(heads):
+    task, _ = make_task(adamw(), 0.01, heads=heads)
+    plan = make_plan(task, [2] * heads)
+    mine = trajectory(dynamic(task, plan, 3, fixed, lambda step: np.ones(heads, bool)), heads, 12)
+    plain = trajectory(lte(task, plan, 3), heads, 12)
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(mine), tree.leaves(plain), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    "rule", [dict(rank_rule="energy"), dict(rank_rule="effective"), dict(merge_rule="gram", reset="b")], ids=str
+)
+def test_a_run_that_diverges_ends_as_that(rule):
+    session = tiny.session(
+        method="dynamic", lr=1e200, optimizer="sgd", dtype="float64", steps=20, merge_every=5, **rule
+    )
+    with pytest.raises(Diverged), np.errstate(all="ignore"):
+        list(advance(session, first_state(session)))

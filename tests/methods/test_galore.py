@@ -112,3 +112,12 @@ def test_weights_move_in_the_directions_of_a_period_alone():
     assert any(
         np.linalg.matrix_rank(new - W, 1e-9) == 2 for (W, _), (new, _) in zip(as_lists(task.weights), done[49])
     )
+
+
+@pytest.mark.parametrize("method", ["galore", "flora-projected"])
+def test_a_layer_that_decays_at_another_rate_than_its_step_is_refused(method):
+    settings = dict(method=method, project_rank=2, optimizer="muon", model="mlp", widths=(5,))
+    with pytest.raises(BadInput, match=f"^weight-decay: {method} decays all matrices .*, so add --muon-last$"):
+        tiny.config(weight_decay=0.1, **settings)
+    assert tiny.config(weight_decay=0.1, muon_last=True, **settings).weight_decay == 0.1
+    tiny.config(**settings)

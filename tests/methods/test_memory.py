@@ -38,6 +38,7 @@ def test_pruning_by_hand():
     x = np.array([[4.0, -3.0, 2.0, -1.0, 0.5]])
     assert PRUNE["magnitude"](x, 0.5, None).tolist() == [[True, True, False, False, False]]
     assert PRUNE["magnitude"](x, 0.99, None).tolist() == [[True, False, False, False, False]]
+    assert PRUNE["magnitude"](x, 0.0, None).all()
     assert not PRUNE["magnitude"](x, 1.0, None).any() and not PRUNE["zero"](x, 0.0, None).any()
     many, rng = np.ones((100, 100), np.float32), stream(0, "check")
     assert abs(PRUNE["random"](many, 0.7, rng).mean() - 0.3) < 0.02  # four deviations of 0.005

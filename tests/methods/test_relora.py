@@ -197,7 +197,7 @@ def test_what_a_worker_holds():
     main = trained_to(method, 5)
     held = {everyone: method.facts.held(main, method.enter(0), everyone) for everyone in (True, False)}
     assert held[True]["optimizer"] is main.opt[1] and held[False]["optimizer"] is None
-    assert held[True]["adapters"][0] is main.trained.now and held[True]["weights"] is main.trained.weights
+    assert held[True]["adapters"] is main.trained.now and held[True]["weights"] is main.trained.weights
     assert all(leaf.strides == (0,) * leaf.ndim for leaf in tree.leaves(main.opt[0]))  # takes no memory any more
 
 

@@ -207,3 +207,10 @@ def test_without_resets_it_is_refused():
 def test_settings_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(BadInput, match=message):
         tiny.config(**settings)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_shows_in_the_weights_and_raises_nothing(bad):
+    moves = [Adapter(np.array([[1.0, bad, 0.0]]), np.ones((2, 1))), Adapter(np.ones((1, 3)), np.ones((2, 1)))]
+    with np.errstate(invalid="ignore"):
+        assert not np.isfinite(change(moves, [0.5, 0.5])).all()

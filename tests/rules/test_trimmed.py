@@ -151,3 +151,10 @@ def test_its_part():
     for trim in (-0.1, 0.5):
         with pytest.raises(BadInput, match="^trim: expected a number (of at least 0|below 0.5), got"):
             config(merge_rule="trimmed", trim=trim)
+
+
+def test_what_is_left_out_is_counted_as_the_decimals_say():
+    values = np.arange(100.0)[:, None]
+    values[28] = 1e6  # the 29th from below goes, wherever it stands
+    ordered = np.sort(values[:, 0])
+    assert inner_mean(values, [0.01] * 100, 0.29)[0] == pytest.approx(ordered[29:71].mean(), rel=1e-12)
