@@ -63,7 +63,7 @@ class Outer:
     """A step along what another rule does, as DiLoCo takes it (Douillard et al. 2023)."""
 
     outer_step: str = knob(
-        "nesterov", "the outer optimizer; adam and muon want a rate of 0.01 to 0.05", choices=tuple(STEPS)
+        "nesterov", "the outer optimizer; adam wants a rate of 0.003 to 0.01, muon 0.01 to 0.05", choices=tuple(STEPS)
     )
     outer_rate: float = OUTER_RATE
     outer_momentum: float = OUTER_MOMENTUM
