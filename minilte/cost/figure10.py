@@ -6,7 +6,8 @@ Everything is in numbers of 16 bits, as there; not in bytes.
 from fractions import Fraction
 from typing import NamedTuple
 
-from minilte.cost.forms import FULL, LTE, Exchange, Model, a_step, coded, full_memory, lte_memory
+from minilte.cost.forms import FULL, LTE, Exchange, Model, a_step, coded
+from minilte.cost.memory import full_memory, lte_memory
 
 PAPER = Model(22_500_000, 7_700_000, 0, 32, 32, 10, Fraction(1, 4), size=2)  # Figure 10: 4 bits of 16, without scales
 EIGHT = PAPER._replace(N=8, P=8)

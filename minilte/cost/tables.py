@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from minilte.cost import figure10, forms
 from minilte.cost.forms import EXCHANGES, LTE, Exchange, Model
+from minilte.cost.memory import full_memory, lte_memory
 from minilte.cost.units import brief, human, short
 
 
@@ -38,11 +39,11 @@ def row(model: Model, crowd: Model, key: str, exchange: Exchange, mbit: float) -
 
 def memory(model: Model) -> list[dict]:
     """Bytes that each kind of worker holds."""
-    kinds = {"full": ("full rank", forms.full_memory(model))}
+    kinds = {"full": ("full rank", full_memory(model))}
     for key, exchange in LTE.items():
         if forms.possible(model, exchange):
-            kinds[f"lte-{key}"] = (exchange.words, forms.lte_memory(model, key))
-    kinds["lte-master"] = ("LTE, a server's master", forms.lte_memory(model, "server", master=True))
+            kinds[f"lte-{key}"] = (exchange.words, lte_memory(model, key))
+    kinds["lte-master"] = ("LTE, a server's master", lte_memory(model, "server", master=True))
     return [
         {"worker": key, "words": words}
         | {name: plain(numbers * model.size) for name, numbers in held._asdict().items()}

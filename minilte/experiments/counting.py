@@ -6,7 +6,8 @@ from minilte.comm import threads
 from minilte.core.method import rounds
 from minilte.core.random import stream
 from minilte.cost import account
-from minilte.cost.forms import LTE, Model, coded, counted, down, lte_memory, sent
+from minilte.cost.forms import LTE, Model, coded, counted, down, sent
+from minilte.cost.memory import lte_memory
 from minilte.run.session import first_state, open_session
 from minilte.settings.config import Config
 

@@ -22,7 +22,6 @@ from minilte.core.method import Method
 from minilte.core.optim import Optimizer
 from minilte.core.random import stream
 from minilte.core.types import Adapter, Adapters, Task, Tree
-from minilte.methods.adapters import refuse_unequal
 from minilte.methods.data_parallel import Shared
 from minilte.methods.facts import Facts
 from minilte.methods.mhlora import lora
@@ -113,13 +112,11 @@ def put_back(pool: Tree, one: Tree, drawn: Adapters) -> Tree:
     return tuple(put(k, member) for k, member in enumerate(pool[0])), rest
 
 
-@part("method", "adamix", gives={"sums"}, brings=("adapters",))
+@part("method", "adamix", needs={"one rank"}, gives={"sums"}, brings=("adapters",))
 class AdaMix:
     """A pool of adapters a layer, of which each step trains a pair drawn; factors averaged (Wang et al. 2022)."""
 
     pool: int = knob(4, "adapters of each layer, of which a step draws an A and a B", least=1, most=1000)
-
-    check_with = refuse_unequal
 
     def build(self, task: Task, config) -> Method:
         members = dataclasses.replace(config.adapters, head_ranks=config.head_ranks[:1] * self.pool)

@@ -69,7 +69,7 @@ class Factors:
         )
 
 
-def adapted_names(weights: Weights, asked: Iterable[str] = ()) -> list[str]:
+def adapted_names(weights: Weights, asked: Iterable[str] = (), flag: str = "adapt") -> list[str]:
     """Names of the layers to adapt, in network order: all dense ones, or those asked for.
 
     Raises BadInput for a name that is no dense layer of the network.
@@ -79,7 +79,7 @@ def adapted_names(weights: Weights, asked: Iterable[str] = ()) -> list[str]:
         return dense
     for name in (asked := set(asked)):
         if name not in dense:
-            raise BadInput(f"adapt: no dense layer is called {name!r}; there are {', '.join(dense)}")
+            raise BadInput(f"{flag}: no dense layer is called {name!r}; there are {', '.join(dense)}")
     return [name for name in dense if name in asked]
 
 
@@ -94,13 +94,13 @@ def layer_ranks(items: Sequence[str], names: Sequence[str]) -> dict[str, int]:
     return ranks
 
 
-def refuse_ranks(weights: Weights, ranks: dict[str, int]) -> None:
+def refuse_ranks(weights: Weights, ranks: dict[str, int], flag: str = "rank") -> None:
     """Raises BadInput for a rank below 1, or above min(m, n) of every adapted layer."""
     widest = max(min(weights[name].W.shape) for name in ranks)
     for name, rank in ranks.items():
         if not 1 <= rank <= widest:
             raise BadInput(
-                f"rank: expected 1 to {widest} (the largest min(m, n) of the adapted layers), got {rank} in {name}"
+                f"{flag}: expected 1 to {widest} (the largest min(m, n) of the adapted layers), got {rank} in {name}"
             )
 
 
@@ -113,9 +113,3 @@ def refuse_scale(alpha: float, rank: int, scaling: str) -> None:
 def largest_ranks(ranks: Sequence[dict[str, int]], weights: Weights) -> dict[str, int]:
     """sum_n r_n for each adapted layer: the largest rank that W_t - W_0 can reach without resets (law L2)."""
     return {name: sum(min(head[name], *weights[name].W.shape) for head in ranks) for name in ranks[0]}
-
-
-def refuse_unequal(chosen, config) -> None:
-    """Raises BadInput for heads of different rank with a method whose heads all have the same adapters' shapes."""
-    if len(set(config.head_ranks)) > 1:
-        raise BadInput(f"head-ranks: {chosen.name} needs one rank for all heads, got {config.head_ranks}")

@@ -26,11 +26,10 @@ from minilte.core.lte import MEAN, lte
 from minilte.core.method import Method
 from minilte.core.random import stream
 from minilte.core.types import Array, Head, Main, Rule, Task
-from minilte.methods.adapters import refuse_unequal
 from minilte.methods.changing import HEADS, as_rank, between, chosen, directions, refuse_unused
 from minilte.methods.facts import Facts
 from minilte.methods.live import cut, grown, padded, rows
-from minilte.methods.lte import MERGE_EVERY, RESET, RESET_OPTIMIZER, weighed
+from minilte.methods.lte import MERGE_EVERY, RESET, RESET_OPTIMIZER, resets, weighed
 from minilte.methods.memory import forgotten
 from minilte.settings.knob import MOST, flag_name, knob
 from minilte.settings.part import part
@@ -164,7 +163,7 @@ def dynamic(
     )  # fmt: skip
 
 
-@part("method", "dynamic", brings=("adapters", "rule"))
+@part("method", "dynamic", needs={"one rank"}, brings=("adapters", "rule"))
 class Dynamic:
     """LTE whose ranks and heads change at merges, by a schedule or by what was merged."""
 
@@ -181,10 +180,9 @@ class Dynamic:
 
     @property
     def gives(self):
-        return {"factors", "served W", "no reset" if self.reset == "none" else "reset"}
+        return {"factors", "served W"} | resets(self)
 
     def check_with(self, config):
-        refuse_unequal(self, config)
         refuse_unused(self)
         rank = max(config.head_ranks or (config.rank,))
         for name, most in (("rank_from", rank), ("rank_to", rank), ("taking_part", config.heads)):

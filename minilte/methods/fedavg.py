@@ -13,10 +13,11 @@ from typing import NamedTuple
 from minilte.core import tree
 from minilte.core.head import descend
 from minilte.core.method import Method
+from minilte.core.optim import sgd
 from minilte.core.types import Task, Tree, Weights
 from minilte.methods.facts import Facts
 from minilte.methods.lte import MERGE_EVERY
-from minilte.rules.outer import OUTER_MOMENTUM, OUTER_RATE, STEPS, toward
+from minilte.rules.outer import OUTER_MOMENTUM, OUTER_RATE, toward
 from minilte.settings.part import part
 
 
@@ -40,7 +41,7 @@ def fedavg(
     task: Task, w: Sequence[float], every: int, outer_rate: float = 1.0, outer_momentum: float = 0.0
 ) -> Method:
     """FedAvg of heads with shares w, in a run their parts of the data; another outer rate, or momentum, makes it DiLoCo."""
-    plain, outer = (outer_rate, outer_momentum) == (1.0, 0.0), STEPS["nesterov"](outer_momentum)
+    plain, outer = (outer_rate, outer_momentum) == (1.0, 0.0), sgd(outer_momentum, nesterov=True)
 
     def local(main, head, start, stop):
         weights, opt, loss = descend(

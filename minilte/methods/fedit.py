@@ -17,7 +17,7 @@ from minilte.core.lora import Plan, plus_products
 from minilte.core.lte import lte, mean
 from minilte.core.method import Method
 from minilte.core.types import Adapters, Main, Task, Weights
-from minilte.methods.adapters import largest_ranks, refuse_unequal
+from minilte.methods.adapters import largest_ranks
 from minilte.methods.facts import Facts
 from minilte.methods.lte import MERGE_EVERY
 from minilte.settings.part import part
@@ -92,21 +92,21 @@ def same_start(chosen, task: Task, config) -> Method:
     return fedit(task, plan, task.shards, chosen.merge_every, config.replicas, chosen.exact)
 
 
-@part("method", "fedit", gives={"sums"}, brings=("adapters",))
+@part("method", "fedit", needs={"one rank"}, gives={"sums"}, brings=("adapters",))
 class FedIT:
     """Factors averaged apart, every T steps: biased (Zhang et al. 2023)."""
 
     merge_every: int = MERGE_EVERY
 
     exact = False
-    check_with, build = refuse_unequal, same_start
+    build = same_start
 
 
-@part("method", "fedex", gives={"factors", "served W"}, brings=("adapters",))
+@part("method", "fedex", needs={"one rank"}, gives={"factors", "served W"}, brings=("adapters",))
 class FedEx:
     """Factors averaged apart, and the residual added to W: exact (Singhal et al. 2024)."""
 
     merge_every: int = MERGE_EVERY
 
     exact = True
-    check_with, build = refuse_unequal, same_start
+    build = same_start

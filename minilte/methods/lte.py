@@ -37,13 +37,8 @@ class LTE:
     shares: tuple[float, ...] = knob((), "w_n of each head in a merge, as 0.5,0.25,0.25; default the same", least=0.0)
 
     @property
-    def keeps(self) -> bool:
-        """Do heads keep their factors at a merge? Only then is W_t - W_0 one LoRA (L1) of bounded rank (L2)."""
-        return self.reset == "none"
-
-    @property
     def gives(self):
-        return {"sums", "factors", "served W", "no reset" if self.keeps else "reset"}
+        return {"sums", "factors", "served W"} | resets(self)
 
     def check_with(self, config):
         if self.shares:
@@ -53,11 +48,17 @@ class LTE:
         plan, w = config.adapters.plan(task.weights, config.heads, config.seed), weighed(task, config, self.shares)
         rule = config.rule.build(config)
         settings = self.merge_every, self.reset, self.reset_optimizer, self.loss_reduction, config.replicas
-        holds = self.keeps and rule.bounded, self.keeps and rule.telescopes
+        keeps = "no reset" in self.gives  # only then is W_t - W_0 one LoRA (L1) of bounded rank (L2)
+        holds = keeps and rule.bounded, keeps and rule.telescopes
         method = lte(task, plan, *settings, w, rule)._replace(facts=facts(task, plan, w, *holds))
         factor = task.shards if self.loss_reduction == "batch" else [1.0] * config.heads
         method = config.local_steps.wrap(method, task, plan, factor)
         return summed(method, task, plan, w) if config.topology.sums else method
+
+
+def resets(chosen) -> set[str]:
+    """What a method with a `reset` tells others of it: do heads keep their factors at a merge?"""
+    return {"no reset" if chosen.reset == "none" else "reset"}
 
 
 def weighed(task: Task, config, given: Sequence[float] = ()) -> list[float]:

@@ -8,7 +8,7 @@ from minilte.core.head import overlay, replica_of, trained_grads
 from minilte.core.lora import Plan, plus_products, refuse_dead, stack
 from minilte.core.method import Method
 from minilte.core.types import Adapted, Adapter, Task
-from minilte.methods.adapters import largest_ranks, refuse_unequal
+from minilte.methods.adapters import largest_ranks
 from minilte.methods.data_parallel import Trainee, data_parallel
 from minilte.methods.facts import Facts
 from minilte.settings.part import part
@@ -22,11 +22,9 @@ class MHLoRA:
         return mhlora(task, config.adapters.plan(task.weights, config.heads, config.seed), config.replicas)
 
 
-@part("method", "lora", gives={"sums"}, brings=("adapters",))
+@part("method", "lora", needs={"one rank"}, gives={"sums"}, brings=("adapters",))
 class LoRA:
     """LoRA: one adapter a layer, W frozen, never merged (Hu et al. 2021)."""
-
-    check_with = refuse_unequal
 
     def build(self, task: Task, config) -> Method:
         return lora(task, config.adapters.plan(task.weights, config.heads, config.seed), config.replicas)

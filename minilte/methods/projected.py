@@ -139,6 +139,7 @@ def refuse_other_decay(chosen, config) -> None:
 
 def ranks_of(chosen, weights: Weights) -> dict[str, int]:
     """Layer -> r of a part with these knobs. Raises BadInput where a rank or a name fits no layer."""
-    asked = dict.fromkeys(adapted_names(weights, chosen.project_layers), chosen.project_rank)
-    refuse_ranks(weights, asked)
+    names = adapted_names(weights, chosen.project_layers, "project-layers")
+    asked = dict.fromkeys(names, chosen.project_rank)
+    refuse_ranks(weights, asked, "project-rank")
     return {name: min(rank, *weights[name].W.shape) for name, rank in asked.items()}

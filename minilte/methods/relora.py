@@ -32,7 +32,6 @@ from minilte.core.lte import merged
 from minilte.core.method import Method
 from minilte.core.random import stream
 from minilte.core.types import Adapters, Array, Linear, Sent, Task, Weights
-from minilte.methods.adapters import refuse_unequal
 from minilte.methods.data_parallel import Shared, Trainee, data_parallel
 from minilte.methods.facts import Facts
 from minilte.methods.lte import MERGE_EVERY
@@ -122,7 +121,7 @@ def relora(
     )
 
 
-@part("method", "relora", gives={"sums"}, brings=("adapters",))
+@part("method", "relora", needs={"one rank"}, gives={"sums"}, brings=("adapters",))
 class ReLoRA:
     """LoRA that is merged and drawn anew every T steps (Lialin et al. 2023)."""
 
@@ -133,7 +132,6 @@ class ReLoRA:
     warm_start: int = knob(0, "steps of full-rank training before", least=0, most=MOST)
 
     def check_with(self, config):
-        refuse_unequal(self, config)
         if 0 < (steps := config.steps) <= self.warm_start:
             raise BadInput(f"warm-start: expected fewer than the {steps} steps of the run, got {self.warm_start}")
 

@@ -49,14 +49,13 @@ def build(config: Config, process: int = 0) -> Built:
     read = admitted(config.data.load(config.seed))
     data, given = prepared(read, config.dtype, config.seed, config.validate), sums(config, read)
     net = make_net(config, data.inputs, data.outputs, data.classes)
-    config, choice = settled(config, data, net)
-    task = make_task(config, data, net, weights_at_start(config, net, process))
+    dealt = deal(config, data)
+    config, choice = settled(config, dealt, net)
+    task = make_task(config, dealt, net, weights_at_start(config, net, process))
     built = Built(data, task, make_method(config, task), config.topology.meeting, given)
     ranks = config.adapters.notes(task.weights, config.heads) if "adapters" in config.parts else ()
     coding = config.quant.note(built.master) if "quant" in config.parts else ""
-    return built._replace(
-        notes=(*ranks, *filter(None, (choice, coding)), *taken_for(config, data), *deal(config, data).said)
-    )
+    return built._replace(notes=(*ranks, *filter(None, (choice, coding)), *taken_for(config, data), *dealt.said))
 
 
 def make_net(config: Config, inputs: int, outputs: int, classes: int | None) -> Network:
@@ -84,9 +83,8 @@ def weights_at_start(config: Config, net: Network, process: int = 0) -> Weights:
     return weights
 
 
-def make_task(config: Config, data: Dataset, net: Network, weights: Weights) -> Task:
+def make_task(config: Config, dealt: Dealt, net: Network, weights: Weights) -> Task:
     """What is to be learnt, and how a step is taken."""
-    dealt = deal(config, data)
     return Task(
         net=net,
         weights=weights,
@@ -120,7 +118,7 @@ def make_method(config: Config, task: Task) -> Method:
     return method
 
 
-def settled(config: Config, data: Dataset, net: Network) -> tuple[Config, str]:
+def settled(config: Config, dealt: Dealt, net: Network) -> tuple[Config, str]:
     """The settings with the topology that `default` or `auto` stands for, and a note where bytes decided.
 
     The fewest bytes with a head on every process: by the heads and not by the processes, so that these cannot change
@@ -138,7 +136,7 @@ def settled(config: Config, data: Dataset, net: Network) -> tuple[Config, str]:
         return next(iter(possible.values()), config), ""
     costs = {}
     for name, settings in possible.items():
-        method = make_method(settings, make_task(settings, data, net, networks.blank_weights(net, settings.dtype)))
+        method = make_method(settings, make_task(settings, dealt, net, networks.blank_weights(net, settings.dtype)))
         sent = merge_bytes(method, settings.topology.meeting, method.begin(), settings.heads, settings.heads)
         costs[name] = sum(sent.values())
     best = min(costs, key=costs.get)

@@ -26,6 +26,20 @@ def parts(folder: str, **modules: str) -> dict[str, str]:
     return {name: f"{folder}.{module}" for module, names in modules.items() for name in names.split()}
 
 
+RULES = parts(  # that may also be the rule inside an outer step
+    "rules",
+    mean="mean",
+    weighted="weighted",
+    ties="ties",
+    clipped="clipped",
+    trimmed="trimmed",
+    median="median",
+    dare="dare",
+    svd="svd",
+    factor_mean="factor-mean",
+    gram="gram",
+)
+
 PLACES = {
     "data": place(
         parts("data", sources="fashion-mini fashion-mnist file", synthetic="least-squares"),
@@ -61,27 +75,13 @@ PLACES = {
     "workers": place(parts("data", batches="workers"), title="workers"),
     "adapters": place(parts("methods", adapters="adapters"), title="adapters", always=False),
     "rule": place(
-        parts(
-            "rules",
-            mean="mean",
-            weighted="weighted",
-            telescope="telescope",
-            outer="outer",
-            ties="ties",
-            clipped="clipped",
-            trimmed="trimmed",
-            median="median",
-            dare="dare",
-            svd="svd",
-            factor_mean="factor-mean",
-            gram="gram",
-        ),
+        RULES | parts("rules", telescope="telescope", outer="outer"),
         "merge_rule",
         "how the heads' factors become a change of W",
         always=False,
     ),
     "inner_rule": place(
-        parts("rules", outer="mean weighted ties clipped trimmed median dare svd factor-mean gram"),
+        dict.fromkeys(RULES, "rules.outer"),
         "outer_over",
         "the rule along which an outer step goes",
         title="the rule inside an outer step",

@@ -50,13 +50,15 @@ def changing(entry: Named) -> Iterator[Html]:
     samples = [record.samples for record in rounds]
     names = list(rounds[0].ranks)
     lines = [
-        Line(samples, [record.ranks[name] for record in rounds], name, *of_run(i)) for i, name in enumerate(names)
+        Line(samples, [record.ranks[name] for record in rounds], name, *of_run(i), drawstyle="steps-post")
+        for i, name in enumerate(names)
     ]
     ends = ", ".join(f"{name} {rounds[0].ranks[name]} to {rounds[-1].ranks[name]}" for name in names)
-    svg = figures.chart(f"{entry.key}-ranks", lines, Axes("samples", "rank of the adapters"))
+    svg = figures.chart(f"{entry.key}-ranks", lines, Axes("samples", "rank of the adapters", counts=True))
     yield figure(svg, f"Rank of the adapters, {ends}", "Rank of the adapters: the rows that live after each merge.")
     heads = [taking_part(record) for record in rounds]
-    svg = figures.chart(f"{entry.key}-heads", [Line(samples, heads)], Axes("samples", "heads that took part"))
+    line = Line(samples, heads, drawstyle="steps-pre")
+    svg = figures.chart(f"{entry.key}-heads", [line], Axes("samples", "heads that took part", counts=True))
     yield figure(svg, f"Heads that took part, {min(heads)} to {max(heads)}", "Heads that took part in each merge.")
 
 

@@ -27,6 +27,7 @@ class Line(NamedTuple):
     dash: str = "-"
     width: float = 1.5
     alpha: float = 1.0
+    drawstyle: str = "default"  # "steps-post": a value holds from its place on, "steps-pre": up to it
 
 
 class Axes(NamedTuple):
@@ -37,6 +38,7 @@ class Axes(NamedTuple):
     log: bool = False  # y, where its values spread enough
     batch: int = 0  # samples a step: a second axis, of steps, above that of samples
     limits: Sequence[tuple[float, int]] = ()  # (x, tone) of dotted vertical lines
+    counts: bool = False  # y counts something: whole numbers from 0
 
 
 def of_run(number: int) -> tuple[int, str]:
@@ -60,11 +62,14 @@ def chart(name: str, lines: Sequence[Line], axes_: Axes, band: tuple[Sequence, A
         for line in lines:
             x, y = thinned(line.x), np.array(thinned(line.y), float)  # None becomes NaN: a gap
             style = dict(color=drawing.tone(line.tone), ls=line.dash, lw=line.width, alpha=line.alpha)
+            style |= dict(drawstyle=line.drawstyle)
             lone = np.isfinite(y).sum() == 1
             axes.plot(x, y, label=line.label, marker="o" if lone else None, ms=3, **style)
         for x, tone in axes_.limits:
             axes.axvline(x, color=drawing.tone(tone), ls=":", lw=1.2)
         axes.set(xlabel=axes_.x, ylabel=axes_.y)
+        if axes_.counts:
+            counting(axes)
         scale(axes, axes_.log, [value for line in lines for value in line.y if value is not None])
         axes.xaxis.get_major_locator().set_params(nbins=4, integer=True)
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -78,6 +83,12 @@ def chart(name: str, lines: Sequence[Line], axes_: Axes, band: tuple[Sequence, A
             axes.legend(frameon=False)
 
     return drawing.inline(name, paint)
+
+
+def counting(axes) -> None:
+    """Whole numbers from 0 on the axis of y."""
+    axes.set_ylim(bottom=0)
+    axes.yaxis.get_major_locator().set_params(integer=True)
 
 
 def scale(axes, log: bool, values: Sequence[float]) -> None:

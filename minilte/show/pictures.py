@@ -126,6 +126,9 @@ def changing(place: Path, records: Sequence[Record]) -> None:
         axes[0].set(xlabel="samples", ylabel="rank of the adapters")
         axes[1].set(xlabel="samples", ylabel="heads that took part")
         axes[0].legend(frameon=False)
+        for panel in axes:
+            panel.set_ylim(bottom=0)
+            panel.yaxis.get_major_locator().set_params(integer=True)
 
     draw(place, "changing", paint, (9, 3.6), panels=(1, 2))
 

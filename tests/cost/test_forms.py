@@ -14,6 +14,7 @@ from minilte.cost import account
 from minilte.cost import forms as cost
 from minilte.cost.forms import EXCHANGES, FULL, LTE, SIZES, Model, coded, counted
 from minilte.cost.meetings import merge_bytes
+from minilte.cost.memory import full_memory, lte_memory
 from minilte.cost.traffic import ring, slices
 
 
@@ -259,7 +260,7 @@ def test_memory_is_that_of_a_run_part_by_part(changes):
     session, model = a_run(changes)
     built, quant, topology = session.built, session.config.quant, session.config.topology.name
     held = account.memory(built.task, built.method, built.method.begin(), built.method.enter(0), topology == "server")
-    worker, size, R = cost.lte_memory(model, topology), model.size, model.replicas
+    worker, size, R = lte_memory(model, topology), model.size, model.replicas
     beside = 3 * 8 + size * BOOK[quant.name] if quant.coded else 0  # the layout of codes, and what they stand for
     assert held["weights"] == (worker.weights + worker.scales + R) * size + beside
     assert held["adapters"] == (worker.adapters + R) * size
@@ -267,7 +268,7 @@ def test_memory_is_that_of_a_run_part_by_part(changes):
     assert held["optimizer"] == (worker.optimizer + 2 * R) * size + 8  # AdamW counts its steps
     assert held["merged_factors"] == worker.merged_factors * size
     assert held["total"] == sum(worker) * size + beside + 8
-    assert held["full_rank_total"] == sum(cost.full_memory(model)) * size + 8
+    assert held["full_rank_total"] == sum(full_memory(model)) * size + 8
 
 
 @given(RUNS, st.integers(1, 6))
@@ -291,31 +292,32 @@ def test_bytes_sent_at_full_rank_are_those_of_a_run(changes, processes):
 
 @given(models())
 def test_memory_parts_are_the_papers_and_what_it_leaves_out(model):
-    full = cost.full_memory(model)
+    full = full_memory(model)
     assert full.paper == 3 * model.M and full.gradients == model.M and full.merged_factors == full.scales == 0
     one_head = model._replace(P=max(model.N, model.P))
     for key in LTE:
-        worker = cost.lte_memory(one_head, key)
+        worker = lte_memory(one_head, key)
         codes = model.q - model.scales if key == "server" else 1
-        assert worker.paper == codes * model.M + 3 * model.M_lte
-        assert worker.gradients == model.M_lte
-        assert worker.merged_factors == model.M_lte * (model.N if key == "allgather" else 1)
+        own = 0 if key == "server" and model.N == 1 < one_head.P else 1  # the only head is the master's
+        assert worker.paper == codes * model.M + 3 * own * model.M_lte
+        assert worker.gradients == own * model.M_lte
+        assert worker.merged_factors == model.M_lte * (model.N if key == "allgather" else own)
         assert worker.scales == (model.scales * model.M if key == "server" else 0)
 
 
 @given(models())
 def test_a_master_holds_the_full_weight_beside_a_code_and_all_factors(model):
-    master, worker = cost.lte_memory(model, "server", master=True), cost.lte_memory(model, "server")
+    master, worker = lte_memory(model, "server", master=True), lte_memory(model, "server")
     assert master.weights - worker.weights == (model.M if model.q < 1 else 0)
     assert master.merged_factors == model.N * model.M_lte
 
 
 def test_the_worker_of_a_server_has_the_heads_of_a_process_that_is_no_master():
     model = Model(M=1000, M_lte=80, replicas=0, N=9, P=8, T=1)  # process 0 holds two heads, every other one
-    assert cost.lte_memory(model, "server").merged_factors == 80
-    assert cost.lte_memory(model, "server", master=True).merged_factors == 9 * 80
-    assert cost.lte_memory(model._replace(P=1), "server").adapters == 9 * 80
-    assert cost.lte_memory(model, "allreduce").merged_factors == 160
+    assert lte_memory(model, "server").merged_factors == 80
+    assert lte_memory(model, "server", master=True).merged_factors == 9 * 80
+    assert lte_memory(model._replace(P=1), "server").adapters == 9 * 80
+    assert lte_memory(model, "allreduce").merged_factors == 160
 
 
 # ---------------------------------------------------------------- what cannot be

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from minilte.cost import figure10, forms
 from minilte.cost import tables as costs
 from minilte.cost.forms import SIZES, Model, coded
+from minilte.cost.memory import full_memory, lte_memory
 from minilte.cost.units import brief, human, short
 
 counts = st.integers(1, 40)
@@ -89,11 +90,11 @@ def rows(lines, head):
 
 
 MEMORY = {
-    "full rank": forms.full_memory,
-    "LTE, all-gather of factors": lambda model: forms.lte_memory(model, "allgather"),
-    "LTE, dense sum in head order": lambda model: forms.lte_memory(model, "allreduce"),
-    "LTE, server": lambda model: forms.lte_memory(model, "server"),
-    "LTE, a server's master": lambda model: forms.lte_memory(model, "server", master=True),
+    "full rank": full_memory,
+    "LTE, all-gather of factors": lambda model: lte_memory(model, "allgather"),
+    "LTE, dense sum in head order": lambda model: lte_memory(model, "allreduce"),
+    "LTE, server": lambda model: lte_memory(model, "server"),
+    "LTE, a server's master": lambda model: lte_memory(model, "server", master=True),
 }
 
 

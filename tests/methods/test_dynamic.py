@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 from dense import dense_start, up_to_merges
-from support import OPTIMIZERS, assert_same, make_plan, make_task, trajectory
+from support import OPTIMIZERS, TOGETHER, Alone, assert_same, make_plan, make_task, trajectory
 from traffic import MEETINGS
 
 from minilte.comm import threads
@@ -263,7 +263,10 @@ def test_the_directions_of_a_change_are_shared_among_the_heads_that_made_it():
         (dict(rank_to=1), "rank-to: belongs to --rank-rule schedule; leave it out"),
         (dict(rank_spare=1), "rank-spare: belongs to --rank-rule effective, energy; leave it out"),
         (dict(rank_from=5, head_ranks=(4, 4)), "rank-from: expected at most 4, the rank"),
-        (dict(head_ranks=(1, 2)), "head-ranks: dynamic needs one rank for all heads, got (1, 2)"),
+        (
+            dict(head_ranks=(1, 2)),
+            "method dynamic: needs one rank for all heads: --head-ranks of equal numbers, or none",
+        ),
         (dict(rank_spare=0), "rank-spare: expected a whole number of at least 1, got 0"),
         (dict(wire="float16"), "wire: belongs to --method lte"),
     ],
@@ -312,3 +315,24 @@ def test_a_run_that_diverges_ends_as_that(rule):
     )
     with pytest.raises(Diverged), np.errstate(all="ignore"):
         list(advance(session, first_state(session)))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "next_rank", "active"),
+    [
+        ([2, 2], lambda step, *_: 1 + step // 4 % 2, lambda step: np.ones(2, bool)),
+        ([1, 1, 1], fixed, drawn),
+    ],
+    ids=["ranks", "heads"],
+)
+def test_what_heads_forget_stays_so_nothing_telescopes_and_no_rank_is_bound(ranks, next_rank, active):  # laws L1, L2
+    N = len(ranks)
+    task, _ = make_task(adamw(), 0.05, heads=N)
+    plan = make_plan(task, ranks)
+    method = dynamic(task, plan, 4, next_rank, active)
+    *_, last = rounds(method, Alone(N), TOGETHER, method.begin(), [method.enter(n) for n in range(N)], 40)
+    moved, V = last.main.main.weights["layer1"].W - task.weights["layer1"].W, last.main.main.then
+    kept = sum(plan.scales[n]["layer1"] * product(V[n]["layer1"]) / N for n in range(N))
+    assert np.abs(moved - kept).max() > 1e-3
+    assert np.linalg.matrix_rank(moved, tol=1e-6) > sum(ranks)
+    assert method.facts.bound == {} and method.facts.one_lora is None

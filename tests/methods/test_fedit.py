@@ -135,7 +135,9 @@ def test_steps_in_place_change_nothing_that_others_hold():
 
 @pytest.mark.parametrize("name", ["fedit", "fedex"])
 def test_settings_have_one_rank_and_the_same_A(name):
-    with pytest.raises(BadInput, match=f"head-ranks: {name} needs one rank for all heads, got"):
+    with pytest.raises(
+        BadInput, match=f"^method {name}: needs one rank for all heads: --head-ranks of equal numbers"
+    ):
         tiny.config(method=name, head_ranks=(1, 2))
     method = build(tiny.config(method=name, head_ranks=(2, 2), head_init="own")).method
     first, second = (method.enter(n).now["layer1"].A for n in (0, 1))

@@ -14,6 +14,7 @@ from minilte.methods.galore import galore, squares, top
 from minilte.methods.projected import inside, times, turned
 from minilte.optimizers.muon import muon
 from minilte.optimizers.polar import exact
+from minilte.run.build import build
 
 ALL = {"layer1": 5, "layer2": 4, "layer3": 3}  # min(m, n)
 
@@ -121,3 +122,13 @@ def test_a_layer_that_decays_at_another_rate_than_its_step_is_refused(method):
         tiny.config(weight_decay=0.1, **settings)
     assert tiny.config(weight_decay=0.1, muon_last=True, **settings).weight_decay == 0.1
     tiny.config(**settings)
+
+
+@pytest.mark.parametrize("method", ["galore", "flora-projected"])
+def test_what_fits_no_layer_is_refused_by_the_name_of_its_setting(method):
+    for settings, words in (
+        (dict(project_rank=99), "project-rank: expected 1 to "),
+        (dict(project_rank=2, project_layers=("layer9",)), "project-layers: no dense layer is called 'layer9'"),
+    ):
+        with pytest.raises(BadInput, match=f"^{words}"):
+            build(tiny.config(method=method, **settings))

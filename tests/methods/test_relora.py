@@ -202,7 +202,7 @@ def test_what_a_worker_holds():
 
 
 def test_settings():
-    with pytest.raises(BadInput, match="head-ranks: relora needs one rank for all heads, got"):
+    with pytest.raises(BadInput, match="^method relora: needs one rank for all heads: --head-ranks of equal numbers"):
         tiny.config(method="relora", head_ranks=(1, 2))
     with pytest.raises(BadInput, match="^warm-start: expected fewer than the 6 steps of the run, got 6$"):
         tiny.config(method="relora", warm_start=6)

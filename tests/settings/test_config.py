@@ -148,7 +148,7 @@ def test_a_path_is_data_and_comes_back_as_it_was(tmp_path):
         (dict(quant="int4", quant_block=48), "quant-block: expected a power of two, got 48"),
         (dict(heads=2, shares=(0.5, 0.4)), "shares: expected 2 shares of at least 0 that sum to 1, got 0.5, 0.4"),
         (dict(heads=2, shares=(1.0,)), "shares: expected 2 shares"),
-        (dict(heads=2, method="fedit", head_ranks=(1, 2)), "head-ranks: "),
+        (dict(heads=2, method="fedit", head_ranks=(1, 2)), "one rank for all heads: --head-ranks of equal"),
         (dict(topology="server", grace=1.0), "grace: expected a --quorum, without which all are waited for"),
         (
             dict(topology="server", bad_heads="skip", quorum=9),

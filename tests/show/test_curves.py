@@ -133,4 +133,8 @@ def test_ranks_and_heads_that_change_are_drawn_with_their_ends_in_words(place):
     assert said["b-heads"][0] == "Heads that took part, 1 to 2"
     (heads,) = seen.unnamed(*drawn["b-heads"].axes)
     assert seen.points(heads) == [(16, 1), (32, 2)]
+    for name, style in (("b-ranks", "steps-post"), ("b-heads", "steps-pre")):  # as in the picture of the run
+        (axes,) = drawn[name].axes
+        assert {line.get_drawstyle() for line in axes.get_lines()} == {style}
+        assert axes.get_ylim()[0] == 0 and all(tick == round(tick) for tick in axes.get_yticks())
     assert list(curves.changing(entry._replace(run=entry.run._replace(records=RECORDS)))) == []

@@ -239,6 +239,8 @@ def test_ranks_and_heads_that_change_are_those_of_the_records():
     assert seen.points(line) == [(16, 2), (32, 1), (48, 3)]
     assert (ranks.get_xlabel(), ranks.get_ylabel()) == ("samples", "rank of the adapters")
     assert heads.get_ylabel() == "heads that took part"
+    for panel in (ranks, heads):  # what is counted has whole numbers, from 0
+        assert panel.get_ylim()[0] == 0 and all(tick == round(tick) for tick in panel.get_yticks())
 
 
 def test_ranks_hold_from_a_merge_on_and_heads_took_part_up_to_it():
