@@ -11,26 +11,16 @@ from minilte.core.method import Method
 from minilte.core.networks import Network
 from minilte.core.types import Rule
 from minilte.data.dataset import Dataset, unscaled
-from minilte.disk.files import brief, shown
+from minilte.disk.files import shown
 from minilte.job import job
 from minilte.job.result import Result, load
 from minilte.run.observe import Record, dense_weights
+from minilte.run.own import refuse_other_kinds
 from minilte.run.session import advance, first_state, open_session
 from minilte.settings.config import Config
 from minilte.settings.knob import nothing
 from minilte.settings.stored import absolute, read_settings
 from minilte.show.pictures import run_pictures
-
-KINDS = {  # what may be given -> what is expected, and its check
-    "data": ("a Dataset (a file: data of Config)", lambda thing: isinstance(thing, Dataset)),
-    "rule": ("a Rule(init, merge); see minilte.core.types.Rule", lambda thing: isinstance(thing, Rule)),
-    "method": (
-        "a function of (task, config) that returns a Method",
-        lambda thing: callable(thing) and not isinstance(thing, type),
-    ),
-    "schedule": ("a function of the step that returns a rate", callable),
-    "net": ("a Network; see minilte.core.networks", lambda thing: isinstance(thing, Network)),
-}
 
 
 def with_own(config: Config, **own) -> Config:
@@ -43,10 +33,7 @@ def with_own(config: Config, **own) -> Config:
     if processes > 1 and first_of_job():
         words = f"{launcher} started {processes} processes, and each makes this whole run"
         warnings.warn(f"{words}; to share its heads among them: python -m minilte.train", stacklevel=3)
-    for name, thing in own.items():
-        words, fits = KINDS[name]
-        if thing is not None and not fits(thing):
-            raise BadInput(f"{name}: expected {words}, got {brief(thing)}")
+    refuse_other_kinds(own)
     return config.holding(network=own.pop("net"), **own)
 
 

@@ -19,7 +19,7 @@ FLOORS = {
     "cost": 8,
     "run": 9,
     "job": 10,
-    **dict.fromkeys(("laws", "experiments", "bench", "show"), 11),
+    **dict.fromkeys(("laws", "experiments", "compare", "bench", "show"), 11),
     "commands": 12,
 }
 DOORS = 13

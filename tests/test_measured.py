@@ -24,9 +24,10 @@ from minilte.cost.meetings import merge_bytes
 from minilte.cost.traffic import all_to_all, ring
 from minilte.data.synthetic import target_matrix
 from minilte.experiments import CLAIMS, c1, c3
-from minilte.experiments.claim import interval, judged
+from minilte.experiments.claim import judged
 from minilte.job.summary import describe, memory_words, record_words, sent_words
 from minilte.laws import LAWS
+from minilte.measure.interval import interval
 from minilte.run.observe import Record
 from minilte.run.session import first_state, open_session
 

@@ -51,6 +51,8 @@ def section(name: str) -> Iterator[str]:
         for place in PLACES:
             yield from settings(place, actions)
         yield from ["", "### Where it lives and how it speaks"]
+    if this.settings:
+        yield from ["", "Beside the options below it has those of `train` for the settings of a run."]
     own = (*dataclasses.fields(this.options), *dataclasses.fields(Common))
     yield from table(("option", "default", "meaning"), [row(actions[knob.name], knob) for knob in own])
 

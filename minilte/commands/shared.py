@@ -40,6 +40,7 @@ class Command(NamedTuple):
     options: type  # of knobs
     body: Callable[[Any, dict, Any], int]
     trains: bool = False  # it has flags for the settings of a run, and runs under MPI; of others process 0 does all
+    settings: bool = False  # it has flags for the settings of a run
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Run it in the program that calls, and return the exit code; what it changes of the process is put back."""
@@ -68,7 +69,7 @@ class Command(NamedTuple):
 
     def flags(self):
         """The parser of its flags."""
-        return parser(self.prog, self.summary, self.options, Common, settings=self.trains)
+        return parser(self.prog, self.summary, self.options, Common, settings=self.trains or self.settings)
 
     def read(self, argv: Sequence[str]) -> tuple[Any, dict]:
         """(options, all that is given). Raises BadInput."""

@@ -3,12 +3,12 @@
 from collections import Counter
 
 from minilte.comm.blocks import block
-from minilte.comm.buffers import kinds, leaf_dtype, spans
+from minilte.comm.buffers import kinds, leaf_dtype, payload, spans
 from minilte.comm.meetings import MASTER
 from minilte.core import tree
 from minilte.core.method import Meeting, Method
 from minilte.core.types import Tree
-from minilte.cost.traffic import allgather, server, sliced, slices
+from minilte.cost.traffic import allgather, server, sliced, sliced_link, slices
 
 
 def merge_bytes(
@@ -30,6 +30,24 @@ def merge_bytes(
         return {kind: allgather(processes, size) for kind, size in sent.items()}
     down = kinds(method.frame())
     return {kind: server(processes, sent[kind], down.get(kind, 0)) for kind in {**sent, **down}}
+
+
+def link_bytes(method: Method, meeting: Meeting, shown: Tree, heads: int, step: int = 0) -> int:
+    """Bytes of a merge through the busiest link, summed over its phases: a head a process, each with its own link.
+
+    The busiest link decides how long a phase lasts; that of a master carries all that is sent. Headers left out.
+    """
+    if meeting is MASTER:
+        return sum(merge_bytes(method, meeting, shown, heads, heads, step).values())
+    like = method.like(0, shown, step)
+    if method.adds:
+        return leaf_dtype(like).itemsize * sliced_link([1] * heads, slices(tree.size(like), heads))
+    return allgather(heads, max(payload(kinds(method.like(n, shown, step))) for n in range(heads)))
+
+
+def first_view_bytes(method: Method, meeting: Meeting, processes: int) -> int:
+    """Bytes of the view that a master sends down before the first step; none where there is no master."""
+    return (processes - 1) * payload(kinds(method.frame())) if meeting is MASTER else 0
 
 
 def by_slices(like: Tree, own: list[int]) -> dict[str, int]:

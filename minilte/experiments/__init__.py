@@ -8,7 +8,8 @@ A claim is a file, and its name in the line below.
 """
 
 from minilte.experiments import c1, c2, c3, c7, c15  # noqa: F401  they register their claims
-from minilte.experiments.claim import Claim, Prediction, Row, in_order, interval, rows, verdict
+from minilte.experiments.claim import Claim, Prediction, Row, in_order, rows, verdict
+from minilte.measure.interval import interval
 
 CLAIMS = in_order()
 __all__ = ["CLAIMS", "Claim", "Prediction", "Row", "interval", "rows", "verdict"]

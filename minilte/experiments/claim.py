@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from minilte.core.errors import BadInput
+from minilte.measure.interval import interval
 
 Measure = Callable[[int], dict[str, float]]  # seed -> the number of each prediction, by key
-LEVEL = 0.95
 
 
 class Prediction(NamedTuple):
@@ -84,19 +84,6 @@ def judged(tested: Claim, said: Prediction, values: Sequence[float]) -> Row:
     low, high = interval(values)
     mean, outcome = statistics.fmean(values), verdict(low, high, said.least, said.most)
     return Row(tested.name + key, tested.where, *of_row, tuple(values), mean, low, high, outcome)
-
-
-def interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
-    """mean -+ t s / sqrt(k), with Student's t of k - 1 degrees of freedom.
-
-    Holds the mean of the numbers' distribution with probability `level`, if that is normal. Equal numbers have an
-    interval of no width, without rounding: `fmean` and `stdev` add exactly.
-    """
-    from scipy.stats import t
-
-    k, mean = len(values), statistics.fmean(values)
-    half = float(t.ppf((1 + level) / 2, k - 1)) * statistics.stdev(values) / math.sqrt(k)
-    return mean - half, mean + half
 
 
 def verdict(low: float, high: float, least: float, most: float) -> str:

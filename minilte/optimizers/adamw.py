@@ -23,6 +23,8 @@ class AdamW:
     weight_decay: float = WEIGHT_DECAY
     clip: float = CLIP
 
+    usual = (1e-3, 2e-3, 4e-3)  # rates that tuning begins with
+
     def build(self, net: Network) -> Optimizer:
         """The optimizer of these settings."""
         return adamw(self.beta1, self.beta2, self.eps, self.weight_decay)

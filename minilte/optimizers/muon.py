@@ -86,6 +86,8 @@ class Muon:
     weight_decay: float = WEIGHT_DECAY
     clip: float = CLIP
 
+    usual = (0.01, 0.02, 0.04)  # rates that tuning begins with
+
     def build(self, net: Network) -> Optimizer:
         """The optimizer of these settings."""
         rest = adamw(self.beta1, self.beta2, self.eps, self.weight_decay)

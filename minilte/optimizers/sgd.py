@@ -22,6 +22,8 @@ class SGD:
     weight_decay: float = WEIGHT_DECAY
     clip: float = CLIP
 
+    usual = (0.1, 0.2, 0.4)  # rates that tuning begins with
+
     def check(self):
         if self.nesterov and not self.momentum:
             raise BadInput("nesterov: expected a --momentum above 0")

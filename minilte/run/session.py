@@ -26,6 +26,7 @@ class State(NamedTuple):
     main: Tree
     heads: tuple[Tree, ...]  # all N, in head order
     facts: dict  # seconds; bytes sent, by kind, before this process began; health
+    shown: Tree = None  # what the heads of this process see of the main state, once it was merged
 
 
 class Session(NamedTuple):
@@ -94,6 +95,7 @@ def advance(session: Session, state: State) -> Iterator[tuple[Record, State]]:
         losses = [loss if math.isfinite(loss) else None for loss in done.losses]
         facts = facts | {"seconds": seconds, "health": list(health)}
         ranks = built.method.facts.ranks(done.shown)
-        record = record._replace(ranks=ranks and {name: int(k) for name, k in ranks.items()})
-        yield record._replace(trust=bad or None, losses=losses), State(done.step, done.main, tuple(done.heads), facts)
+        ranks = ranks and {name: int(k) for name, k in ranks.items()}
+        record = record._replace(trust=bad or None, losses=losses, ranks=ranks)
+        yield record, State(done.step, done.main, tuple(done.heads), facts, done.shown)
         before, earlier = done.step, done.main if comm.process == 0 else None

@@ -80,6 +80,17 @@ class Config:
         object.__setattr__(made, "parts", made.parts | kept)
         return made
 
+    @classmethod
+    def reading(cls, shared: dict, **own) -> "Config":
+        """A run with its own settings, and those of the shared ones that belong to a part of it. Raises BadInput.
+
+        >>> Config.reading({"rank": 4, "steps": 30}, method="full").own()
+        {'method': 'full', 'steps': 30}
+        """
+        made = object.__new__(cls)
+        made._fill(shared | own, may_go=shared.keys() - own.keys())
+        return made
+
     def holding(self, **things) -> "Config":
         """The same run with the caller's own things, by place, in the place of its parts. Raises BadInput."""
         made, given = object.__new__(Config), {place: thing for place, thing in things.items() if thing is not None}

@@ -34,8 +34,7 @@ def parser(prog: str, summary: str, *classes, settings: bool = False) -> argpars
         group = made.add_argument_group("where it lives and how it speaks")
     for cls in classes:
         for knob in dataclasses.fields(cls):
-            add = add_word if "word" in knob.metadata else add_flag
-            add(group, knob)
+            add_word(made, knob) if "word" in knob.metadata else add_flag(group, knob)
     return made
 
 

@@ -77,30 +77,39 @@ PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
 DEEP = re.compile(rf"(?<![\w-]){PART}(?:[ \t]*\.[ \t]*{PART}){{31}}")
 
 
+def toml(path: str, what: str) -> dict:
+    """The table in a TOML file; `what` opens the message. Raises BadInput naming the file."""
+    try:
+        text = content(path, LARGEST).decode()
+        if DEEP.search(text):
+            raise ValueError("a name of 32 parts")
+        return tomllib.loads(text)
+    except BadInput as trouble:
+        raise BadInput(f"{what} {trouble}; give a readable TOML file") from None
+    except (ValueError, RecursionError) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
+        raise BadInput(f"{what} {shown(path)}: not a TOML file ({reason(trouble)})") from None
+
+
 def read_toml(path: str) -> dict:
     """A TOML file as settings by flat name (hyphens or underscores). Raises BadInput naming file and key.
 
     Every value is one that its setting takes, also where a flag will win.
     """
-    try:
-        text = content(path, LARGEST).decode()
-        if DEEP.search(text):
-            raise ValueError("a name of 32 parts")
-        table = tomllib.loads(text)
-    except BadInput as trouble:
-        raise BadInput(f"config {trouble}; give a readable TOML file") from None
-    except (ValueError, RecursionError) as trouble:  # bad UTF-8, bad TOML, a number of 5,000 digits, 5,000 brackets
-        raise BadInput(f"config {shown(path)}: not a TOML file ({reason(trouble)})") from None
+    return settings_in(toml(path, "config"), f"config {shown(path)}")
+
+
+def settings_in(table: dict, where: str) -> dict:
+    """The settings of a table by flat name; `where` opens the message. Raises BadInput naming the key."""
     known, values = all_settings(), {}
     for key, value in table.items():
         if (name := key.replace("-", "_")) not in known:
-            raise BadInput(f"config {shown(path)}: unknown key {key!r:.60}{nearest(name, known)}")
+            raise BadInput(f"{where}: unknown key {key!r:.60}{nearest(name, known)}")
         if name in values:
-            raise BadInput(f"config {shown(path)}: {key!r} is given twice, with a hyphen and with an underscore")
+            raise BadInput(f"{where}: {key!r} is given twice, with a hyphen and with an underscore")
         try:
             values[name] = taken(name, value)
         except BadInput as trouble:
-            raise BadInput(f"config {shown(path)}: {trouble}") from None
+            raise BadInput(f"{where}: {trouble}") from None
     return values
 
 

@@ -35,15 +35,21 @@ MARK = b"atplotlib"  # near the beginning of every picture of matplotlib's
 def draw(place: Path, name: str, paint: Callable, size=(6.4, 4.0), panels=(1, 1)) -> None:
     """Save what paint(axes) draws as name.svg and name.png: see `painted`. Raises BadInput, DiskTrouble."""
     make_folder(place)
-    files = {kind: place / f"{name}.{kind}" for kind in ("svg", "png")}
-    for file in files.values():
-        refuse_place(file, "picture", MARK)
+    files = files_of(place, name)
     with own_style():
         figure = painted(paint, size, panels)
         for kind, file in files.items():
             picture = io.BytesIO()
             figure.savefig(picture, format=kind, dpi=120)
             folder.write(file, picture.getvalue())
+
+
+def files_of(place: Path, name: str) -> dict[str, Path]:
+    """kind -> file of a picture in a folder. Raises BadInput where something else is in its place."""
+    files = {kind: place / f"{name}.{kind}" for kind in ("svg", "png")}
+    for file in files.values():
+        refuse_place(file, "picture", MARK)
+    return files
 
 
 @contextlib.contextmanager

@@ -54,10 +54,16 @@ def page(runs: Sequence[Run]) -> str:
     """The whole page."""
     named = [Named(run, chr(ord("A") + number), number) for number, run in enumerate(runs)]
     title = named[0].name if len(named) == 1 else f"{len(named)} runs side by side"
-    body = about_run(named[0], level=2) if len(named) == 1 else about_several(named)
+    return whole_page(
+        title, list(about_run(named[0], level=2) if len(named) == 1 else about_several(named)), footer()
+    )
+
+
+def whole_page(title: str, body: Sequence[Html], foot: Html) -> str:
+    """A page that stands alone: its title, what it says, and its foot."""
     style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     head = [Html(HEAD), element("title", f"{title} · minilte"), element("style", Html(style))]
-    pieces = [element("h1", title), *body, footer()]
+    pieces = [element("h1", title), *body, foot]
     main = element("main", Html("\n"), *([piece, Html("\n")] for piece in pieces))
     whole = [*head, Html("</head>\n<body>"), main, Html("</body>\n</html>\n")]
     return "\n".join(piece.text for piece in whole)

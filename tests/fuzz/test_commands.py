@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from minilte.bench import figures
 from minilte.commands import COMMANDS, bench
 from minilte.commands import report as report_command
+from minilte.compare import runner
+from minilte.compare.trial import Outcome
 from minilte.experiments import picture as method_picture
 from minilte.show import drawing, pictures, plateau, scale
 
@@ -30,6 +32,7 @@ ASKED = {  # of each command: what is cheap and right, the flag for its output, 
     "export": (["run", "--to=npz"], "out", {0, 2, 74}),
     "cost": ([], "plot", {0, 2}),
     "bench": (["--runs=1", "--only=nothing"], "scale", {0, 2}),
+    "compare": (["full", "--seeds=2", "--tune-seeds=1", "--rates=0.1", "--decays=0.1"], "out", {0, 2}),
     "experiments": ([], "picture", {0, 2}),
     "verify": (["L4", "--examples=1"], "", {0, 1, 2}),
 }
@@ -109,7 +112,7 @@ def world(tmp_path_factory):
         for name in ("full", "mine"):
             Path(name).mkdir()
             Path(name, "notes").write_text("mine")
-        for name in ("cost", "method", "scale"):
+        for name in ("cost", "method", "scale", "ladder"):
             Path("mine", f"{name}.svg").write_text("mine")
             os.mkfifo(Path("mine", f"{name}.png"))
         os.mkfifo("pipe")
@@ -130,6 +133,7 @@ def quick(world, monkeypatch):
     monkeypatch.setattr(drawing, "painted", lambda *_: Figure())
     monkeypatch.setattr(pictures, "run_pictures", lambda *_: None)
     monkeypatch.setattr(figures, "FIGURES", ())
+    monkeypatch.setattr(runner, "measured", lambda trial: Outcome([], 0, 0.0, "", "made up"))
     monkeypatch.setattr(bench, "growth", lambda _: {"made": "up"})
     monkeypatch.setattr("minilte.bench.scale.lines", lambda _: [])
     monkeypatch.setattr("minilte.bench.profile.profile", lambda _: [])
