@@ -109,7 +109,7 @@ ARGUMENTS = {
     "--quorum=2": "quorum: belongs to --topology server; leave it out, or choose that",
     "--topology=server --quorum=2": "quorum: needs --bad-heads skip or clip",
     "--merge-rule=telescope --reset=b": "merge-rule telescope: needs --reset none",
-    "--outer-rate=0.5": "outer-rate: belongs to --method diloco or --merge-rule outer; leave it out, or choose that",
+    "--outer-rate=0.5": "outer-rate: belongs to --method diloco, shared-basis or --merge-rule outer; leave it out, or choose that",
     "--data=own": "data: this run has one of its own, which the program that made it must give again",
     "--batch=1": "batch: expected at least one sample for each of 2 heads, got 1",
     "--samples=4": "batch 8 for 2 heads with own data, expected 2 to 4",

@@ -384,7 +384,9 @@ def test_what_the_page_of_claims_says_of_its_table_is_what_was_measured():
 
 def value(formula, **letters):
     """A formula of a page as a number: letters, digits, sums and products."""
-    plain = formula.strip("$").replace("M_{lte}", "L").replace("M_{proj}", "J").replace("\\,", " ").replace("\\", "")
+    plain = formula.strip("$").replace("\\,", " ").replace("\\", "")
+    for words, letter in {"M_{lte}": "L", "M_{proj}": "J", "M_{basis}": "F", "R'": "S"}.items():
+        plain = plain.replace(words, letter)
     tokens = re.findall(r"[A-Za-z]|\d+|[()+/-]", plain)
     assert "".join(tokens) == plain.replace(" ", ""), formula
     python, before = "", ""
@@ -448,6 +450,7 @@ def test_the_formulas_of_the_page_of_methods_give_its_bytes():
     layers = ((256, 784, 32), (256, 256, 32), (10, 256, 10))
     letters = dict(N=8, M=sum(m * n for m, n, _ in layers), L=sum(r * (m + n) for m, n, r in layers), R=522)
     letters |= dict(J=sum(r * max(m, n) for m, n, r in layers), K=200)
+    letters |= dict(F=64 * (784 + 256), S=10 * 256 + 522)  # rank 64, so that the last layer has no basis
     for name, _, formula, meets, size in seen.markdown(page, "| | heads say"):
         steps = {"every step": 1, "every $T$ steps": 10}[meets]
         numbers = value(formula.removesuffix(" on average"), **letters)

@@ -79,6 +79,12 @@ KINDS = {  # one run of each kind of state
     "relora": dict(method="relora", warm_start=1, prune="random"),
     "relora-server": dict(method="relora", topology="server"),
     "flora-stacked": dict(method="flora-stacked", head_ranks=(1, 3)),
+    "shared-basis": dict(method="shared-basis", basis_rank=2, keep_basis=2, basis_side="alternating"),
+    "shared-basis-server": dict(
+        method="shared-basis", basis_rank=2, keep_basis=2, move_momentum=True, topology="server"
+    ),
+    "shared-basis-at-home": dict(method="shared-basis", basis_rank=2, send_momentum=False, outer_momentum=0.5),
+    "shared-basis-adamw": dict(method="shared-basis", basis_rank=2, keep_basis=1, basis_step="adamw", basis_side="b"),
     "full-server": dict(method="full", topology="server"),
     "residual": dict(model="residual-mlp", widths=(5, 5)),
     "shares": dict(shares=(0.75, 0.25)),

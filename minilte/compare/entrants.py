@@ -123,7 +123,7 @@ def entrant(name: str, of: Entry, shared: dict, axes: Axes) -> Entrant:
         config = Config.reading(shared, **of.settings)
         fixed = shared.keys() | of.settings.keys()
         tuned = {
-            knob: list(values) or list(config.optimizer.usual)
+            knob: list(values) or list(config.method.rates or config.optimizer.rates)
             for knob, values in axes.items()
             if knob in config.flat() and knob not in fixed
         }

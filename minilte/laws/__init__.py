@@ -7,6 +7,7 @@ To see which laws your own merge rule breaks: `try_law(LAWS["L1"], variant=Varia
 """
 
 from minilte.laws import (  # noqa: F401  they register their laws
+    basis,
     dense,
     equivalences,
     fast,

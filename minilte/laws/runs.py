@@ -20,6 +20,7 @@ from minilte.laws.law import EXACT, law
 from minilte.laws.strategies import cases
 from minilte.laws.world import Case, World, alike, build, run, same_path, uneven
 from minilte.methods.adamix import adamix
+from minilte.methods.bases import Bases, Basis
 from minilte.methods.dynamic import dynamic
 from minilte.methods.fedavg import fedavg
 from minilte.methods.fedit import fedit
@@ -28,6 +29,8 @@ from minilte.methods.full import full
 from minilte.methods.galore import galore
 from minilte.methods.mhlora import lora, mhlora
 from minilte.methods.relora import relora
+from minilte.methods.shared_basis import shared_basis
+from minilte.optimizers.orthonormal import orthonormal
 
 PROCESSES = (1, 2, 3, 4, 5, 8, 12)
 
@@ -67,6 +70,13 @@ METHODS = {
     "adamix": lambda world, _: adamix(world.task, alike(world.plan)),
     "galore": lambda world, _: galore(world.task, fitting(world), world.case.every),
     "flora-projected": lambda world, _: flora(world.task, fitting(world), world.case.every),
+    "shared-basis": lambda world, _: shared_basis(
+        world.task,
+        uneven(world.case.heads),
+        Bases(Basis(fitting(world), world.case.every, 2, "b", world.case.seed), world.task.weights),
+        orthonormal(0.9),
+        decay=0.1,
+    ),
     "dynamic": lambda world, _: dynamic(
         world.task, alike(world.plan), world.case.every, shifting, partly(world.case.heads)
     ),

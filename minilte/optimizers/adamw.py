@@ -12,7 +12,7 @@ BETA2 = knob(0.999, "of the running mean of their squares", least=0.0, below=1.0
 EPS = knob(1e-8, "added to the root of that mean", above=0.0)
 
 
-@part("optimizer", "adamw")
+@part("optimizer", "adamw", rates=(1e-3, 2e-3, 4e-3))
 class AdamW:
     """Adam with decoupled decay (Loshchilov & Hutter 2019)."""
 
@@ -22,8 +22,6 @@ class AdamW:
     eps: float = EPS
     weight_decay: float = WEIGHT_DECAY
     clip: float = CLIP
-
-    usual = (1e-3, 2e-3, 4e-3)  # rates that tuning begins with
 
     def build(self, net: Network) -> Optimizer:
         """The optimizer of these settings."""

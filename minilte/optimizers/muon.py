@@ -71,7 +71,7 @@ def joined(like: Tree, *pieces: Tree) -> Tree:
     return tree.map(lambda _: found[next(paths)], like)
 
 
-@part("optimizer", "muon")
+@part("optimizer", "muon", rates=(0.01, 0.02, 0.04))
 class Muon:
     """Orthonormalised Nesterov momentum for matrices, AdamW for the rest (Jordan et al. 2024); --lr 0.02 is usual."""
 
@@ -85,8 +85,6 @@ class Muon:
     eps: float = EPS
     weight_decay: float = WEIGHT_DECAY
     clip: float = CLIP
-
-    usual = (0.01, 0.02, 0.04)  # rates that tuning begins with
 
     def build(self, net: Network) -> Optimizer:
         """The optimizer of these settings."""

@@ -12,7 +12,7 @@ WEIGHT_DECAY = knob(0.0, "coupled for sgd, else decoupled", least=0.0)
 CLIP = knob(0.0, "largest norm of a gradient; 0 for none", least=0.0)
 
 
-@part("optimizer", "sgd")
+@part("optimizer", "sgd", rates=(0.1, 0.2, 0.4))
 class SGD:
     """SGD, with momentum where it is asked for (Sutskever et al. 2013)."""
 
@@ -21,8 +21,6 @@ class SGD:
     nesterov: bool = knob(False, "Nesterov's form of the momentum")
     weight_decay: float = WEIGHT_DECAY
     clip: float = CLIP
-
-    usual = (0.1, 0.2, 0.4)  # rates that tuning begins with
 
     def check(self):
         if self.nesterov and not self.momentum:

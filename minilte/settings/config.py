@@ -33,6 +33,7 @@ class Config:
     def _fill(self, settings: dict, may_go: Iterable[str]) -> None:
         rest = dict(settings)
         wanted = {place: choose(place, spec, rest) for place, spec in PLACES.items()}
+        rest = wanted["method"][0].usual | rest
         brought = brought_by({place: cls for place, (cls, _) in wanted.items()}, settings)
         parts = {}
         for place, (cls, extra) in wanted.items():
@@ -66,14 +67,15 @@ class Config:
         return values
 
     def own(self) -> dict:
-        """The settings that are not what they are by default."""
+        """The settings that are not what they are by default, with this method."""
         usual = {spec.flag: spec.default for spec in PLACES.values()}
         usual |= {name: knob.default for part in self.parts.values() for name, knob in knobs(part).items()}
+        usual |= self.method.usual
         return {name: value for name, value in self.flat().items() if value != usual[name]}
 
     def replace(self, **changes) -> "Config":
         """The same run with other settings. What belongs to a part that is no longer chosen goes with it."""
-        made, had = object.__new__(Config), self.flat()
+        made, had = object.__new__(Config), self.own()
         made._fill(had | changes, may_go=had.keys() - changes.keys())
         given = {place for place, part in made.parts.items() if isinstance(part, Given)}
         kept = {place: part for place, part in self.parts.items() if place in given and isinstance(part, Given)}

@@ -24,7 +24,7 @@ class Given(NamedTuple):
     thing: Any = None
 
     name = OWN
-    brings, because = (), ""
+    brings, because, usual, rates = (), "", {}, ()
     named = drawn = False
     __dataclass_fields__ = {}  # it has no knobs
 

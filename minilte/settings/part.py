@@ -11,7 +11,7 @@ needs something.
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 from minilte.core.errors import BadInput
@@ -43,11 +43,18 @@ def part(
     gives: Iterable[str] = (),
     brings: Iterable[str] = (),
     because: str = "",
+    usual: dict | None = None,
+    rates: Sequence[float] = (),
 ):
-    """Register a class of knobs as the part `name` of a place. `brings` are the places that come with it."""
+    """Register a class of knobs as the part `name` of a place. `brings` are the places that come with it.
+
+    `usual` are the values, by flat name, of settings that it wants otherwise than by default where they are not given;
+    `rates` the learning rates that its tuning begins with, where those of the optimizer are not the usual ones.
+    """
 
     def register(cls):
         cls.place, cls.name, cls.brings, cls.because = place, name, tuple(brings), because
+        cls.usual, cls.rates = dict(usual or {}), tuple(rates)
         for word, given in (("needs", needs), ("gives", gives)):
             if word not in vars(cls):
                 setattr(cls, word, frozenset(given))

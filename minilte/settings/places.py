@@ -67,6 +67,7 @@ PLACES = {
             adamix="adamix",
             relora="relora",
             flora_stacked="flora-stacked",
+            shared_basis="shared-basis",
         ),
         "method",
         "how it is trained",

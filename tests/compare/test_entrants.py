@@ -16,7 +16,9 @@ AXES = {"lr": [], "weight_decay": [0.0, 0.1]}
 @pytest.mark.parametrize("method", PLACES["method"].names)
 def test_every_method_is_an_entry_by_its_name(method):
     (made,) = entrants({method: entry(method)}, {}, AXES)
-    assert made.config == Config(method=method) and made.axes["lr"] == list(made.config.optimizer.usual)
+    assert made.config == Config(method=method) and made.axes["lr"] == list(
+        made.config.method.rates or made.config.optimizer.rates
+    )
 
 
 @pytest.mark.parametrize("rule", [name for name in PLACES["rule"].names if name != "gram"])  # that needs a reset
@@ -81,7 +83,7 @@ def test_what_is_set_is_not_tuned_and_what_has_a_grid_is():
     a, b, c, d = entrants(made, {}, AXES)
     assert a.axes == {"weight_decay": [0.0, 0.1]} and a.config.lr == 0.01
     assert b.axes["outer_momentum"] == [0.5, 0.9] and b.axes["weight_decay"] == [0.0, 0.1]
-    assert c.axes["lr"] == list(Muon.usual) and d.axes["lr"] == list(SGD.usual)
+    assert c.axes["lr"] == list(Muon.rates) and d.axes["lr"] == list(SGD.rates)
     assert entrants({"a": entry("lte")}, {"weight_decay": 0.3}, AXES)[0].axes.keys() == {"lr"}
     assert entrants({"a": entry("lte")}, {}, AXES | {"lr": [0.5, 1.0]})[0].axes["lr"] == [0.5, 1.0]
 

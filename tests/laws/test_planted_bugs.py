@@ -12,10 +12,11 @@ from minilte.core.lte import mean, merged
 from minilte.core.networks import Residual
 from minilte.core.pairs import Pair
 from minilte.job import checkpoint
-from minilte.laws import LAWS, Variant, equivalences, low_rank, runs
+from minilte.laws import LAWS, Variant, basis, equivalences, low_rank, runs
 from minilte.laws import fast as fast_laws
 from minilte.measure import ranks as measures
-from minilte.methods import data_parallel, fedavg, full, mhlora
+from minilte.methods import bases, data_parallel, fedavg, full, mhlora, shared_basis
+from minilte.optimizers.orthonormal import orthonormal
 from minilte.rules.outer import outer
 from minilte.steps import adamw
 
@@ -382,6 +383,52 @@ def average_of_one_head_too_many(mp):
     mp.setattr(equivalences, "fedavg", lambda task, w, *rest: right(task, [0.9 * w_n for w_n in w], *rest))
 
 
+def basis_of_the_head(mp):
+    """Every head but the first steps in a basis of its own."""
+    right = shared_basis.descend
+
+    def wrong(task, see, pick, trained, opt, n, *steps):
+        own = lambda layer: layer._replace(Q=np.roll(layer.Q, n, axis=1)) if hasattr(layer, "Q") else layer  # noqa: E731
+        return right(task, lambda held: {k: own(v) for k, v in see(held).items()}, pick, trained, opt, n, *steps)
+
+    mp.setattr(shared_basis, "descend", wrong)
+
+
+def basis_that_is_not_orthonormal(mp):
+    right = bases.Bases.drawn
+    mp.setattr(bases.Bases, "drawn", lambda self, period: {name: 1.5 * Q for name, Q in right(self, period).items()})
+
+
+def momentum_as_it_was_in_a_new_basis(mp):
+    mp.setattr(
+        bases.Bases,
+        "turned",
+        lambda self, factors, old, new: factors if self.of.side != "alternating" else self.zeros(new),
+    )
+
+
+def factors_of_one_head_too_many(mp):
+    right = basis.shared_basis
+    mp.setattr(
+        basis, "shared_basis", lambda task, w, *rest, **more: right(task, [0.9 * w_n for w_n in w], *rest, **more)
+    )
+
+
+def steps_by(polar):
+    """Factors that step by something else in the place of the polar factor."""
+    right = orthonormal
+    return lambda mp: mp.setattr(basis, "orthonormal", lambda beta, _: right(beta, polar))
+
+
+def change_of_any_rank(mp):
+    right = bases.Bases.product
+
+    def wrong(self, factors, period):
+        return {name: D + 1e-3 * np.eye(*D.shape) for name, D in right(self, factors, period).items()}
+
+    mp.setattr(bases.Bases, "product", wrong)
+
+
 def wrong_step(change):
     """The gradient of the adapter changed where the laws about single steps call it."""
 
@@ -433,6 +480,13 @@ PLANTED = {
     last_stretch_left_out: ["adamw"],
     outer_step_past_the_mean: ["L28", "oracle-parallel"],
     average_of_one_head_too_many: ["L28"],
+    basis_of_the_head: ["L22"],
+    basis_that_is_not_orthonormal: ["L25", "L27"],
+    momentum_as_it_was_in_a_new_basis: ["L23", "L25"],
+    factors_of_one_head_too_many: ["L21", "L22"],
+    steps_by(np.sign): ["L23", "L25", "L27"],
+    steps_by(lambda X: X): ["L24", "L25"],
+    change_of_any_rank: ["L26"],
     wrong_step(lambda grad, cache: grad._replace(A=1.001 * grad.A)): ["L8", "L18"],
     wrong_step(lambda grad, cache: grad._replace(A=grad.A + 1e-3)): ["L7", "gradients"],
 }

@@ -13,8 +13,8 @@ from minilte.core import layers, lora, lte, networks, optim, pairs
 from minilte.core.lte import merged
 from minilte.core.pairs import Pair
 from minilte.job import checkpoint
-from minilte.laws import LAWS, Variant, dense, equivalences, fast, low_rank, merges, runs, tokens
-from minilte.methods import fedavg, full, mhlora
+from minilte.laws import LAWS, Variant, basis, dense, equivalences, fast, low_rank, merges, runs, tokens
+from minilte.methods import bases, fedavg, full, mhlora
 from minilte.rules import outer
 from minilte.steps import adamw
 
@@ -182,6 +182,33 @@ def average_longer(mp, size):
     right = dense.fedavg
     wrong = lambda task, w, T, *outer: right(task, w if outer else [w_n * (1 + size) for w_n in w], T, *outer)  # noqa: E731
     mp.setattr(dense, "fedavg", wrong)
+
+
+def factors_longer(mp, size):
+    """All shares of the shared basis too large."""
+    right = basis.shared_basis
+    mp.setattr(
+        basis,
+        "shared_basis",
+        lambda task, w, *rest, **more: right(task, [w_n * (1 + size) for w_n in w], *rest, **more),
+    )
+
+
+def polar_factor(change):
+    """The polar factor X -> P changed, as the method alone takes it: change(P, X, size)."""
+
+    def plant(mp, size):
+        right = basis.orthonormal
+        mp.setattr(basis, "orthonormal", lambda beta, polar: right(beta, lambda X: change(polar(X), X, size)))
+
+    return plant
+
+
+def product_of_any_rank(mp, size):
+    """A merge that adds a little to the diagonal, too."""
+    right = bases.Bases.product
+    wrong = lambda self, factors, p: {k: D + size * np.eye(*D.shape) for k, D in right(self, factors, p).items()}  # noqa: E731
+    mp.setattr(bases.Bases, "product", wrong)
 
 
 def measure_longer(name):
@@ -414,6 +441,13 @@ SMALLEST = [
     Step("L20-resume", "a head", loaded(last_head_off), 1e-9),
     Step("L20-seed", "two runs", bit_of_a_second_run, 0),
     Step("L20-seed", "no step", bit_of_the_start, 0),
+    Step("L21", "the sum", factors_longer, 1e-6),
+    Step("L22", "the path", factors_longer, 1e-6),
+    Step("L23", "the path", polar_factor(lambda P, X, size: P + size * np.tanh(1e3 * X)), 1e-4),
+    Step("L24", "the path", polar_factor(lambda P, X, size: P + size * X), 1e-3),
+    Step("L25", "the path", polar_factor(lambda P, X, size: P * (1 + size)), 1e-4),
+    Step("L26", "the rank", product_of_any_rank, 1e-8),
+    Step("L27", "the length", polar_factor(lambda P, X, size: P * (1 + size)), 1e-6),
     Step("L28", "DiLoCo of rate 1", outer_rate_longer(fedavg, "toward"), 1e-6),
     Step("L28", "LTE of replicas", shares_off, 1e-9),
     Step("L28", "data parallel", gradients_longer(equivalences), 1e-6),

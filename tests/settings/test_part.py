@@ -83,7 +83,7 @@ def test_what_a_rule_does_not_bring_is_refused_with_the_rule_that_does():
             dict(density=0.3),
             "density: belongs to --merge-rule ties or --outer-over ties; leave it out, or choose that",
         ),
-        (dict(outer_rate=0.3), "outer-rate: belongs to --method diloco or --merge-rule outer; "),
+        (dict(outer_rate=0.3), "outer-rate: belongs to --method diloco, shared-basis or --merge-rule outer; "),
         (dict(momentum=0.9), "momentum: belongs to --optimizer sgd; leave it out, or choose that"),
         (dict(optimizer="sgd", beta1=0.9), "beta1: belongs to --optimizer adamw, muon; leave it out, or choose that"),
         (dict(nesterov=True), "nesterov: belongs to --optimizer sgd; leave it out, or choose that"),

@@ -1,0 +1,306 @@
+"""The shared basis against its definition, written out: every head trains its own full matrices; and what must hold of it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import STEPS, as_lists, assert_same, make_task, trajectory
+from traffic import assert_the_same_anywhere
+
+import minilte as ml
+from minilte.core import optim, tree
+from minilte.core.errors import BadInput
+from minilte.core.random import stream
+from minilte.laws import oracle
+from minilte.methods import shared_basis as module
+from minilte.methods.bases import Bases, Basis
+from minilte.methods.shared_basis import shared_basis
+from minilte.optimizers.orthonormal import orthonormal
+from minilte.optimizers.polar import exact, quintic
+from minilte.settings.config import Config
+from minilte.steps.adamw import adamw
+
+W = [0.5, 0.2, 0.3]
+RANKS = {"layer1": 3, "layer2": 2}  # of 6 x 5 and 4 x 6; layer3, of 3 x 4, is a replica
+BETA, LR, REST = 0.9, 0.05, 0.1
+KINDS = {
+    "orthonormal": (orthonormal(BETA, exact), {}),
+    "sgd": (optim.sgd(BETA, nesterov=True), {}),
+    "adamw": (optim.adamw(), dict(averaged=False)),
+}
+
+
+def polar(X):
+    """U V^T over the singular values that are not zero."""
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    keep = s > 1e-12 * max(s.max(), 1e-300)
+    return U[:, keep] @ Vt[keep]
+
+
+def bases(basis, period):
+    """Q of each layer, from its definition."""
+    shapes = {"layer1": (6, 5), "layer2": (4, 6)}
+    drawn = {}
+    for number, (name, (m, n)) in enumerate(shapes.items()):
+        long = n if on_the_right(basis, period) else m
+        normal = stream(basis.seed, "basis", number, period).standard_normal((long, basis.ranks[name]))
+        drawn[number] = np.linalg.qr(normal)[0].T
+    return drawn
+
+
+def on_the_right(basis, period):
+    return {"b": True, "a": False, "alternating": period % 2 == 0}[basis.side]
+
+
+def dense(task, w, basis, kind, rest, decay=0.0, averaged=True, moved=False, rate=1.0, momentum=0.0):
+    """The weights after every merge, as lists of (W, c). A head's own matrices and gradients are m x n throughout."""
+    theta = [[np.copy(array) for array in layer] for layer in as_lists(task.weights)]
+    memory = [{} for _ in w]  # of the replicas
+    state = [{} for _ in w]  # of the factors: for the steps of a head, G-like matrices of m x n in place of momentum
+    buf, begun = [[0.0, 0.0] for _ in theta], 0
+    own = [[[np.copy(array) for array in layer] for layer in theta] for _ in w]
+    for t in range(STEPS):
+        period = t // basis.every // basis.keep
+        Q = bases(basis, period)
+        project = lambda i, G: G @ Q[i].T if on_the_right(basis, period) else Q[i] @ G  # noqa: E731
+        back = lambda i, X: X @ Q[i] if on_the_right(basis, period) else Q[i].T @ X  # noqa: E731
+        for n, weights in enumerate(own):
+            _, grads = oracle.gradients(weights, "tanh", *task.batch(n, t))
+            for i in (0, 1):
+                weights[i][0] = weights[i][0] - back(
+                    i, moved_by(kind, state[n], i, project(i, grads[i][0]), task.rate(t))
+                )
+            params = {(0, 1): weights[0][1], (1, 1): weights[1][1], (2, 0): weights[2][0], (2, 1): weights[2][1]}
+            oracle.move(params, {(i, k): grads[i][k] for i, k in params}, memory[n], task.rate(t) * REST, rest)
+        if (t + 1) % basis.every and t + 1 < STEPS:
+            continue
+        gone = decay * sum(task.rate(k) for k in range(begun, t + 1))
+        for i in range(3):
+            for k in (0, 1):
+                if i < 2 and k == 0:
+                    goal = (1 - gone) * theta[i][k] + sum(w[n] * (own[n][i][k] - theta[i][k]) for n in range(len(w)))
+                else:
+                    goal = (1 - gone * REST * (k == 0)) * sum(w[n] * own[n][i][k] for n in range(len(w)))
+                d = theta[i][k] - goal
+                buf[i][k] = momentum * buf[i][k] + d
+                theta[i][k] = theta[i][k] - rate * (d + momentum * buf[i][k])
+                for weights in own:
+                    weights[i][k] = np.copy(theta[i][k])
+        begun = t + 1
+        new = begun // basis.every // basis.keep
+        if averaged:
+            for i in (0, 1):
+                mean = sum(w[n] * state[n][i]["M"] for n in range(len(w)))
+                for one in state:
+                    one[i]["M"] = mean
+        if new != period:
+            after = bases(basis, new)
+            for one in state:
+                for i in (0, 1):
+                    G = back(i, one[i]["M"]) if moved else None
+                    one[i] = {"M": G @ after[i].T if on_the_right(basis, new) else after[i] @ G} if moved else {}
+        yield [tuple(map(np.copy, layer)) for layer in theta]
+
+
+def moved_by(kind, state, i, g, lr):
+    """What a factor is lessened by, and the new state."""
+    old = state.setdefault(i, {})
+    if kind == "adamw":
+        t = old["t"] = old.get("t", 0) + 1
+        old["m"], old["v"] = 0.9 * old.get("m", 0) + 0.1 * g, 0.999 * old.get("v", 0) + 0.001 * g**2
+        return lr * (old["m"] / (1 - 0.9**t)) / (np.sqrt(old["v"] / (1 - 0.999**t)) + 1e-8)
+    old["M"] = BETA * old.get("M", 0) + g
+    X = g + BETA * old["M"]
+    return lr * (polar(X) if kind == "orthonormal" else X)
+
+
+def method(task, kind, basis, **changes):
+    steps, fixed = KINDS[kind]
+    return shared_basis(task, W, Bases(basis, task.weights), steps, REST, **fixed | changes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("every, keep", [(1, 1), (3, 2), (10, 3), (7, 100)])
+@pytest.mark.parametrize("side", ["a", "b", "alternating"])
+def test_it_follows_the_dense_method(side, every, keep, kind):
+    task, _ = make_task(optim.adamw(), LR)
+    basis = Basis(RANKS, every, keep, side, 7)
+    _, fixed = KINDS[kind]
+    reference = dense(task, W, basis, kind, oracle.Settings(task.rate, optimizer="adamw"), **fixed)
+    assert_same(trajectory(method(task, kind, basis), 3), list(reference))
+
+
+@pytest.mark.parametrize("changes", [
+    dict(decay=0.3),
+    dict(averaged=False),
+    dict(moved=True),
+    dict(moved=True, averaged=False, decay=0.1),
+    dict(rate=0.7, momentum=0.5),
+    dict(rate=0.5, decay=0.2, moved=True),
+])  # fmt: skip
+@pytest.mark.parametrize("side", ["a", "b", "alternating"])
+@pytest.mark.parametrize("kind", ["orthonormal", "sgd"])
+def test_it_follows_the_dense_method_with_every_setting(kind, side, changes):
+    task, _ = make_task(optim.sgd(0.5), LR)
+    basis = Basis(RANKS, 3, 2, side, 7)
+    outer = dict(outer_rate=changes.get("rate", 1.0), outer_momentum=changes.get("momentum", 0.0))
+    mine = {name: value for name, value in changes.items() if name not in ("rate", "momentum")} | outer
+    reference = dense(task, W, basis, kind, oracle.Settings(task.rate, momentum=0.5), **changes)
+    assert_same(trajectory(method(task, kind, basis, **mine), 3), list(reference))
+
+
+@pytest.mark.parametrize("changes", [{}, dict(averaged=False), dict(moved=True, decay=0.1), dict(outer_momentum=0.5)])
+@pytest.mark.parametrize("side", ["a", "b", "alternating"])
+def test_bits_and_bytes_do_not_depend_on_processes_and_meeting(side, changes):
+    task, _ = make_task(adamw(), LR)
+    assert_the_same_anywhere(method(task, "orthonormal", Basis(RANKS, 4, 2, side, 7), **changes), 3, 22)
+
+
+# ---------------------------------------------------------------- as a run
+
+
+TINY = dict(data="least-squares", inputs=6, outputs=5, samples=64, model="mlp", widths=(7,), batch=12, heads=3, steps=13,
+            merge_every=3, keep_basis=2, basis_rank=3, lr=0.05, method="shared-basis")  # fmt: skip
+
+
+def test_defaults_are_those_of_the_method_and_what_is_given_wins():
+    assert Config(method="shared-basis").lr == 0.1 and Config(method="shared-basis").weight_decay == 0.02
+    assert Config(method="shared-basis", lr=0.3).lr == 0.3 and Config(method="shared-basis", lr=1e-3).lr == 1e-3
+    assert (
+        Config().replace(method="shared-basis").lr == 0.1
+        and Config(method="shared-basis").replace(method="lte").lr == 1e-3
+    )
+    assert Config(method="shared-basis", lr=1e-3).own() == {"method": "shared-basis", "lr": 1e-3}
+    assert Config(**Config(method="shared-basis", lr=1e-3).flat()).lr == 1e-3
+    assert Config(method="diloco").outer_momentum == 0.9 and Config(method="shared-basis").outer_momentum == 0.0
+
+
+@pytest.mark.parametrize(
+    "changes, complaint",
+    [
+        (dict(basis_rank=9), "basis-rank: expected 1 to 6"),
+        (dict(basis_rank=0), "basis-rank: expected a whole number of at least 1"),
+        (dict(keep_basis=0), "keep-basis: expected a whole number of at least 1"),
+        (dict(merge_every=0), "merge-every: expected a whole number of at least 1"),
+        (dict(basis_layers=("layer9",)), "basis-layers: no dense layer is called 'layer9'"),
+        (dict(basis_layers=("layer2",), basis_rank=6), "basis-rank: expected 1 to 5"),
+        (dict(basis_step="adamw", move_momentum=True), "move-momentum: expected with"),
+        (dict(rank=3), "rank: belongs to"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes, complaint):
+    with pytest.raises(BadInput) as trouble:
+        ml.fit(Config(**TINY | changes))
+    assert complaint in str(trouble.value)
+
+
+@pytest.mark.parametrize("polar", ["quintic", "exact"])
+def test_the_polar_factor_is_the_one_that_was_asked_for(polar, monkeypatch):
+    seen = []
+    own = {"quintic": quintic, "exact": exact}[polar]
+    monkeypatch.setitem(module.POLAR, polar, lambda X: (seen.append(X.shape), own(X))[1])
+    ml.fit(Config(**TINY | dict(basis_polar=polar, steps=3)))
+    assert len(seen) == 3 * 3 * 2  # heads, steps, layers
+
+
+def test_no_decay_is_left_in_the_replicas_optimizer():
+    """Where nothing is learnt, a matrix of a replica decays by the merge alone, and a bias not at all."""
+    flat = ml.fit(
+        Config(**TINY | dict(steps=6, lr=1e-9, replica_lr=1e-9, weight_decay=1e5, basis_layers=("layer1",)))
+    )
+    start = next(iter(ml.rounds(Config(**TINY | dict(steps=0)))))
+    weights = start.state.main.weights
+    rates = Config(**TINY | dict(steps=6, lr=1e-9)).schedule.build(1e-9, 6)
+    shrink = np.prod([1 - 1e5 * sum(rates(t) for t in range(a, a + 3)) for a in (0, 3)])
+    for name in ("layer1", "layer2"):
+        np.testing.assert_allclose(flat.weights[name].W, shrink * weights[name].W, rtol=1e-5)
+    np.testing.assert_allclose(flat.weights["layer1"].c, 0, atol=1e-7)
+
+
+def test_a_worker_holds_no_second_moment_and_no_factors_of_others():
+    from minilte.cost import account
+    from minilte.run.session import advance, first_state, open_session
+
+    session = open_session(Config(**TINY))
+    *_, (_, state) = advance(session, first_state(session))
+    held = account.memory(session.built.task, session.built.method, state.main, state.heads[0], False)
+    m, n, k, r, size = 7, 6, 5, 3, 4
+    factors, biases, Q = r * (n + 7), 12, r * (m + k)  # side a: (r, n) and (r, 7) trained, Q of (r, 7) and (r, 5)
+    assert held["weights"] == size * (m * n + k * m + biases)
+    assert held["adapters"] == size * (factors + biases + Q)
+    assert held["gradients"] == size * (factors + biases) and held["merged_factors"] == held["rule"] == 0
+    assert (
+        held["optimizer"] == size * (2 * factors + 2 * biases) + 8
+    )  # momentum, here and averaged; AdamW of the biases
+
+
+def test_the_callers_weights_stay():
+    task, _ = make_task(adamw(), LR)
+    before = tree.map(np.copy, task.weights)
+    trajectory(method(task, "orthonormal", Basis(RANKS, 3, 2, "a", 7), decay=0.1), 3)
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(task.weights), tree.leaves(before), strict=True))
+
+
+# ---------------------------------------------------------------- planted bugs
+
+WRONG = {  # of the method's own text
+    "a basis by head": ("bases.draw(period), bases", "bases.draw(period + head.index), bases"),
+    "a stale period": ("period = basis.period(start)\n        Q", "period = 0\n        Q"),
+    "a period that begins a merge late": ("basis.period(step - 1)).items()", "basis.period(max(0, step - 1 - basis.every))).items()"),
+    "momentum that is not reset": ("if new != old:", "if False:"),
+    "momentum that is always reset": ("if new != old:", "if True:"),
+    "momentum that is not averaged": ('kept(said["momentum"], step)', "bases.at_rest(main.momentum)"),
+    "decay twice": ("gone = decay *", "gone = 2 * decay *"),
+    "decay since the start": ("range(int(main.step), step)", "range(step)"),
+    "decay of replicas at the rate of factors": ("else rest_rate)", "else 1)"),
+    "no decay of replicas": ("else rest_rate)", "else 0)"),
+    "decay after the change": ("W=weights[name].W + change", "W=(1 - gone) * (weights[name].W + change)"),
+    "a product of means over heads": ("W=weights[name].W + change", "W=weights[name].W + change / len(w)"),
+    "replicas at the rate of factors": ("lr * rest_rate)", "lr)"),
+    "replicas that are not averaged": ('overlay(main.weights, said["replicas"])', "dict(main.weights)"),
+    "an outer step without its momentum": ("optim.sgd(outer_momentum, nesterov=True)", "optim.sgd(0.0)"),
+    "an outer step with plain momentum": ("optim.sgd(outer_momentum, nesterov=True)", "optim.sgd(outer_momentum)"),
+}  # fmt: skip
+SETTINGS = [dict(decay=0.3), dict(moved=True, decay=0.1), dict(outer_rate=0.7, outer_momentum=0.5)]
+
+
+def follows(made):
+    """Does a shared_basis follow the dense method under every setting?"""
+    task, _ = make_task(optim.sgd(0.5), LR)
+    basis = Basis(RANKS, 3, 2, "b", 7)
+    for changes in SETTINGS:
+        names = {"outer_rate": "rate", "outer_momentum": "momentum"}
+        reference = dense(task, W, basis, "orthonormal", oracle.Settings(task.rate, momentum=0.5),
+                          **{names.get(name, name): value for name, value in changes.items()})  # fmt: skip
+        mine = made(task, W, Bases(basis, task.weights), orthonormal(BETA, exact), REST, **changes)
+        got = trajectory(mine, 3)
+        if any(
+            not np.allclose(a, b, rtol=0, atol=1e-9)
+            for layers in zip(got, reference)
+            for ab in zip(*layers)
+            for a, b in zip(*ab)
+        ):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_bug_in_the_text_of_the_method_leaves_the_dense_path(name):
+    text, (old, new) = Path(module.__file__).read_text(encoding="utf-8"), WRONG[name]
+    assert text.count(old) >= 1
+    planted = {"__name__": "planted"}
+    exec(compile(text.split("@part(")[0].replace(old, new), "planted", "exec"), planted)  # noqa: S102  our own text
+    assert follows(module.shared_basis) and not follows(planted["shared_basis"])
+
+
+@pytest.mark.parametrize("wrong", [lambda g, M: g, lambda g, M: M, lambda g, M: exact(g), lambda g, M: exact(M)])
+def test_steps_that_are_not_the_polar_factor_of_nesterovs_momentum_leave_the_dense_path(wrong, monkeypatch):
+    def steps(beta, polar):
+        def update(params, grads, state, lr):
+            buf = tree.map(lambda M, g: beta * M + g, state.buf, grads)
+            return tree.map(lambda X, M, g: X - lr * wrong(g, M), params, buf, grads), optim.SGDState(buf)
+
+        return optim.Optimizer(lambda params: optim.SGDState(tree.zeros(params)), update)
+
+    monkeypatch.setitem(globals(), "orthonormal", steps)
+    assert not follows(module.shared_basis)
