@@ -23,7 +23,7 @@ def pictures() -> Iterator[dict]:
     drawn: dict = {}
     saved = drawing.draw
 
-    def draw(place, name, paint, size=(6.4, 4.0), panels=(1, 1)):
+    def draw(place, name, paint, size=(6.4, 4.0), panels=(1, 1), of=""):
         drawn[name] = drawing.painted(paint, size, panels)
 
     def inline(name, paint, size=(4.4, 3.0)):

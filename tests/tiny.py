@@ -84,6 +84,14 @@ KINDS = {  # one run of each kind of state
         method="shared-basis", basis_rank=2, keep_basis=2, move_momentum=True, topology="server"
     ),
     "shared-basis-at-home": dict(method="shared-basis", basis_rank=2, send_momentum=False, outer_momentum=0.5),
+    "shared-basis-skip": dict(
+        method="shared-basis", basis_rank=2, keep_basis=2, bad_heads="skip", basis_side="alternating"
+    ),
+    "shared-basis-nf4": dict(method="shared-basis", basis_rank=2, keep_basis=2, quant="nf4", quant_block=16),
+    "shared-basis-quorum": dict(method="shared-basis", basis_rank=2, bad_heads="skip", topology="server", quorum=1),
+    "shared-basis-in-place": dict(
+        method="shared-basis", basis_rank=2, quant="int8", send_momentum=False, topology="server"
+    ),
     "shared-basis-adamw": dict(method="shared-basis", basis_rank=2, keep_basis=1, basis_step="adamw", basis_side="b"),
     "full-server": dict(method="full", topology="server"),
     "residual": dict(model="residual-mlp", widths=(5, 5)),

@@ -163,8 +163,8 @@ class Bases:
             rest[name][: factor.size] = factor.reshape(-1)
         return rest
 
-    def at_work(self, rest: Factors, period: int) -> Factors:
-        """The factors of a period out of what was kept of them."""
+    def at_work(self, rest: Factors, like: Factors) -> Factors:
+        """Factors, in the shapes of others, out of what was kept of them."""
         if self.of.side != "alternating":
             return rest
-        return {name: rest[name][: like.size].reshape(like.shape) for name, like in self.zeros(period).items()}
+        return {name: rest[name][: other.size].reshape(other.shape) for name, other in like.items()}

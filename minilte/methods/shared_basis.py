@@ -21,11 +21,13 @@ outer Nesterov; LDAdam moves the optimizer's state between bases.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from minilte.comm.communicator import in_order
 from minilte.core import optim, tree
 from minilte.core.errors import BadInput
 from minilte.core.head import descend, overlay, replica_of
@@ -116,15 +118,16 @@ def shared_basis(
             mine = {name: grads[name].factor for name in trained[0]}
             return mine, tree.map(lambda _, g: g, trained[1], replica_of(grads, trained[0]))
 
-        begun = SGDState(main.momentum) if averaged else head.state
-        state = every_part(begun, lambda part: bases.at_work(part, period))
-        trained, opt = (bases.zeros(period), head.replica), (state, head.opt)
+        factors, begun = bases.zeros(period), SGDState(main.momentum) if averaged else head.state
+        state = every_part(begun, lambda part: bases.at_work(part, factors))
+        trained, opt = (factors, head.replica), (state, head.opt)
         (factors, copies), (state, opt), loss = descend(both, see, pick, trained, opt, head.index, start, stop)
         return Worker(head.index, factors, copies, state, opt, loss)
 
     def tell(head):
-        said = {"factors": head.factors, "replicas": head.replica}
-        said |= {"momentum": head.state.buf} if averaged else {}
+        none = None if head.factors else bases.zeros(0)  # of a head that is late and took no steps: nobody hears it
+        said = {"factors": head.factors or none, "replicas": head.replica}
+        said |= {"momentum": none or head.state.buf} if averaged else {}
         return tree.map(lambda leaf: w[head.index] * leaf, said)
 
     def like(n, main, step):
@@ -186,6 +189,26 @@ def shared_basis(
             "rule": main.outer if all_heads else None,
         }
 
+    def still(main, n, said):
+        """What head n would say if it had taken no step."""
+        unmoved = {"factors": tree.zeros(said["factors"]), "replicas": replica_of(main.weights, basis.ranks)}
+        unmoved |= {"momentum": bases.at_work(main.momentum, said["factors"])} if averaged else {}
+        return tree.map(lambda leaf: w[n] * leaf, unmoved)
+
+    def distance(main, n, said):
+        """|B_n Q|_F = |B_n|_F over all layers."""
+        if not all(np.isfinite(leaf).all() for leaf in tree.leaves(said)):
+            return math.inf
+        return (
+            math.sqrt(sum(float(np.sum(np.square(factor, dtype=np.float64))) for factor in said["factors"].values()))
+            / w[n]
+        )
+
+    def recover(main, head, fraction, step):
+        """A bad head goes on with fresh optimizers, from the replicas' means."""
+        factors = bases.zeros(basis.period(step - 1))
+        return head._replace(state=steps.init(factors), opt=task.optimizer.init(head.replica))
+
     def begin():
         momentum = bases.at_rest(bases.zeros(0)) if averaged else None
         return Shared(task.weights, momentum, np.asarray(0), None if plain else outer.init(task.weights))
@@ -204,8 +227,17 @@ def shared_basis(
         frame=lambda: tree.blank(show(begin(), 0)),
         view=view,
         adds=True,
-        facts=Facts(held=held),
+        facts=Facts(held=held, still=still, distance=distance, recover=recover),
     )
+
+
+def one_by_one(method: Method) -> Method:
+    """The method whose merge gets what every head says, where somebody has to look at each; the same bits."""
+
+    def merge(main, said, step, each):
+        return method.merge(main, tree.map(lambda *leaves: in_order(leaves), *said), step, each)
+
+    return method._replace(adds=False, merge=merge)
 
 
 def every_part(state: Tree, f: Callable[[Factors], Factors]) -> Tree:
@@ -216,7 +248,8 @@ def every_part(state: Tree, f: Callable[[Factors], Factors]) -> Tree:
 @part(
     "method",
     "shared-basis",
-    gives={"sums"},
+    brings=("guard", "quant"),
+    gives={"sums", "any number", "served W"},
     usual={"lr": 0.1, "weight_decay": 0.02, "outer_rate": 1.0, "outer_momentum": 0.0},
     rates=(0.05, 0.1, 0.2),
 )
@@ -253,6 +286,10 @@ class SharedBasis:
         if self.basis_step == "adamw" and self.move_momentum:
             raise BadInput("move-momentum: expected with --basis-step orthonormal or sgd, adamw begins anew")
 
+    def check_with(self, config):
+        if self.basis_side == "alternating" and config.topology.quorum:
+            raise BadInput("basis-side alternating: what a late head sends has another shape; leave out --quorum")
+
     @property
     def sends_momentum(self) -> bool:
         """Is there momentum, and does it travel?"""
@@ -264,10 +301,11 @@ class SharedBasis:
         steps = STEPS[self.basis_step](self.basis_momentum, POLAR[self.basis_polar])
         rest = dataclasses.replace(config.optimizer, weight_decay=0.0).build(task.net)
         outer = self.outer_rate, self.outer_momentum
-        return shared_basis(
+        method = shared_basis(
             task._replace(optimizer=rest), task.shards, bases, steps, self.replica_lr / config.lr, config.weight_decay,
             self.sends_momentum, self.move_momentum, *outer,
         )  # fmt: skip
+        return one_by_one(method) if any("each" in part.needs for part in config.parts.values()) else method
 
     def ranks(self, weights: Weights) -> dict[str, int]:
         """Layer -> r of those with a basis. Raises BadInput where none is large enough, or a named one is not."""

@@ -69,18 +69,26 @@ def make_net(config: Config, inputs: int, outputs: int, classes: int | None) -> 
 def weights_at_start(config: Config, net: Network, process: int = 0) -> Weights:
     """The main weights at step 0: drawn, or those of a file. Raises BadInput.
 
-    On a worker under a master, templates in the place of the adapted matrices. Where a file or `adapt` may give the
-    worker more than those, all is read, or drawn, as on the master, and the adapted matrices are dropped.
+    On a worker under a master, templates in the place of the matrices that it will not hold. Where a file, or a choice
+    of layers, may give the worker more than those, all is read, or drawn, as on the master, and those are dropped.
     """
     away = process > 0 and config.topology.meeting is MASTER and "served W" in config.method.gives
-    if away and not (config.init_from or config.adapt):
+    all_of_them = "adapters" in config.parts and not config.adapt
+    if away and all_of_them and not config.init_from:
         return networks.blank_weights(net, config.dtype)
     weights = networks.init_weights(net, config.seed, config.dtype)
     if config.init_from:
         weights = read_weights(config.init_from, weights)
-    for name in adapted_names(weights, config.adapt) if away else ():
+    for name in beside(config, weights) if away else ():
         weights[name] = weights[name]._replace(W=tree.blank(weights[name].W))
     return weights
+
+
+def beside(config: Config, weights: Weights) -> list[str]:
+    """The layers with something low-rank beside their matrices, of which a worker under a master may hold codes alone."""
+    if "adapters" in config.parts:
+        return adapted_names(weights, config.adapt)
+    return list(config.method.ranks(weights))
 
 
 def make_task(config: Config, dealt: Dealt, net: Network, weights: Weights) -> Task:
@@ -109,7 +117,7 @@ def make_method(config: Config, task: Task) -> Method:
         "guard": lambda method: config.guard.wrap(method, config.heads),
         "wire": lambda method: wired(method, config.wire.wire),
         "quant": lambda method: config.quant.wrap(
-            method, task.weights, adapted_names(task.weights, config.adapt), master, config.seed, config.dtype
+            method, task.weights, beside(config, task.weights), master, config.seed, config.dtype
         ),
     }
     for place in ("guard", "wire", "quant") if master else ("quant", "guard", "wire"):

@@ -32,15 +32,18 @@ def painted(paint: Callable, size: tuple[float, float], panels=(1, 1)):
 MARK = b"atplotlib"  # near the beginning of every picture of matplotlib's
 
 
-def draw(place: Path, name: str, paint: Callable, size=(6.4, 4.0), panels=(1, 1)) -> None:
-    """Save what paint(axes) draws as name.svg and name.png: see `painted`. Raises BadInput, DiskTrouble."""
+def draw(place: Path, name: str, paint: Callable, size=(6.4, 4.0), panels=(1, 1), of: str = "") -> None:
+    """Save what paint(axes) draws as name.svg and name.png: see `painted`. Raises BadInput, DiskTrouble.
+
+    `of` says in the files what was drawn, as the SHA-256 of numbers that stand elsewhere.
+    """
     make_folder(place)
     files = files_of(place, name)
     with own_style():
         figure = painted(paint, size, panels)
         for kind, file in files.items():
             picture = io.BytesIO()
-            figure.savefig(picture, format=kind, dpi=120)
+            figure.savefig(picture, format=kind, dpi=120, metadata={"Description": of} if of else None)
             folder.write(file, picture.getvalue())
 
 

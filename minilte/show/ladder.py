@@ -149,7 +149,7 @@ def picture(ladder: dict, place: Path, name: str = PICTURE) -> None:
             draw_curves(axes, ladder, "test_loss", over)
         draw_frontier(panels.flat[3], ladder, "bytes")
 
-    drawing.draw(place, name, paint, size=(11.0, 7.6), panels=(2, 2))
+    drawing.draw(place, name, paint, size=(11.0, 7.6), panels=(2, 2), of=folder.seal(ladder))
 
 
 def footer() -> Html:

@@ -8,6 +8,7 @@ from support import STEPS, as_lists, assert_same, make_task, trajectory
 from traffic import assert_the_same_anywhere
 
 import minilte as ml
+from minilte.around.guarded import guarded
 from minilte.core import optim, tree
 from minilte.core.errors import BadInput
 from minilte.core.random import stream
@@ -17,6 +18,7 @@ from minilte.methods.bases import Bases, Basis
 from minilte.methods.shared_basis import shared_basis
 from minilte.optimizers.orthonormal import orthonormal
 from minilte.optimizers.polar import exact, quintic
+from minilte.quant.codes import Quantizer, fake
 from minilte.settings.config import Config
 from minilte.steps.adamw import adamw
 
@@ -154,6 +156,78 @@ def test_it_follows_the_dense_method_with_every_setting(kind, side, changes):
 def test_bits_and_bytes_do_not_depend_on_processes_and_meeting(side, changes):
     task, _ = make_task(adamw(), LR)
     assert_the_same_anywhere(method(task, "orthonormal", Basis(RANKS, 4, 2, side, 7), **changes), 3, 22)
+
+
+# ---------------------------------------------------------------- heads that go wrong
+
+
+def round_of(made, heads=3):
+    """The main state, what every head says after its first round, and the step."""
+    main, workers = made.begin(), [made.enter(n) for n in range(heads)]
+    return main, [made.tell(made.local(main, worker, 0, made.every)) for worker in workers], made.every
+
+
+@pytest.mark.parametrize("side", ["a", "b", "alternating"])
+@pytest.mark.parametrize("changes", [{}, dict(averaged=False), dict(decay=0.3)])
+def test_a_head_that_is_not_finite_counts_as_if_it_had_taken_no_step(side, changes):
+    task, _ = make_task(optim.adamw(), LR)
+    made = module.one_by_one(method(task, "orthonormal", Basis(RANKS, 4, 2, side, 7), **changes))
+    main, said, step = round_of(made)
+    bad = tree.map(lambda leaf: np.full_like(leaf, np.nan), said[1])
+    safe = guarded(made, 3, clip=False)
+    merged = safe.merge(safe.begin(), [said[0], bad, said[2]], step, map)
+    expected = made.merge(main, [said[0], made.facts.still(main, 1, said[1]), said[2]], step, map)
+    assert merged.trust.tolist() == [1, 0, 1]
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(merged.main), tree.leaves(expected), strict=True))
+    for name, layer in expected.weights.items():
+        unmoved = sum(w for n, w in enumerate(W) if n != 1)
+        assert np.isfinite(layer.W).all() and 0 < unmoved < 1
+
+
+def test_a_head_that_took_no_step_is_at_no_distance_and_one_that_went_far_is_clipped_to_the_limit():
+    task, _ = make_task(optim.adamw(), LR)
+    made = module.one_by_one(method(task, "orthonormal", Basis(RANKS, 4, 2, "b", 7)))
+    main, said, step = round_of(made)
+    assert made.facts.distance(main, 1, made.facts.still(main, 1, said[1])) == 0
+    sizes = [made.facts.distance(main, n, words) for n, words in enumerate(said)]
+    for n, words in enumerate(said):
+        moves = Bases(Basis(RANKS, 4, 2, "b", 7), task.weights).product(words["factors"], 0)
+        assert sizes[n] == pytest.approx(np.sqrt(sum(np.sum(D**2) for D in moves.values())) / W[n])
+    far = said[1] | {"factors": {name: 100 * factor for name, factor in said[1]["factors"].items()}}
+    merged = guarded(made, 3, clip=True).merge(
+        guarded(made, 3, clip=True).begin(), [said[0], far, said[2]], step, map
+    )
+    counted = merged.trust[1] * 100 * sizes[1]
+    assert counted == pytest.approx(3 * sorted(sizes[:1] + sizes[2:] + [100 * sizes[1]])[1], rel=1e-6)
+
+
+@pytest.mark.parametrize("averaged", [True, False])
+def test_a_head_that_was_left_out_goes_on_with_fresh_optimizers(averaged):
+    task, _ = make_task(optim.adamw(), LR)
+    made = method(task, "orthonormal", Basis(RANKS, 4, 2, "b", 7), averaged=averaged)
+    main, head = made.begin(), made.local(made.begin(), made.enter(1), 0, 4)
+    again = made.hear(main, made.facts.recover(main, head, 0.0, 4), 4)
+    assert int(again.opt.count) == 0 and again.factors is None
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(again.replica), tree.leaves(made.enter(1).replica)))
+    assert again.state is None if averaged else not any(leaf.any() for leaf in tree.leaves(again.state))
+
+
+def test_what_is_heard_one_by_one_is_the_sum_to_the_bit():
+    task, _ = make_task(adamw(), LR)
+    made = method(task, "orthonormal", Basis(RANKS, 4, 2, "a", 7), decay=0.1)
+    plain, each = trajectory(made, 3), trajectory(module.one_by_one(made), 3)
+    assert all(np.array_equal(a, b) for a, b in zip(tree.leaves(plain), tree.leaves(each), strict=True))
+
+
+@pytest.mark.parametrize("code", ["int8", "int4", "nf4"])
+def test_under_a_master_workers_see_codes_of_w_and_the_factors_are_exact(code):
+    settings = TINY | dict(quant=code, quant_block=16, steps=6, topology="server")
+    record = list(ml.rounds(Config(**settings)))[-1]
+    whole = record.state.main.weights["layer1"].W
+    kind = Quantizer(code, "block", 16, "nearest")
+    assert not np.array_equal(fake(whole, kind), whole)  # the master's own is no code
+    plain = list(ml.rounds(Config(**{k: v for k, v in settings.items() if k != "quant_block"} | dict(quant="none"))))[-1]
+    assert record.train_loss != plain.train_loss and np.isfinite(record.train_loss)
 
 
 # ---------------------------------------------------------------- as a run
