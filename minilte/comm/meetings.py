@@ -62,3 +62,12 @@ def merge_by_master(comm: Communicator, method: Method, main: Tree, shown: Tree,
 
 
 MASTER = Meeting(begin_under_master, merge_by_master)
+
+
+def one_by_one(method: Method) -> Method:
+    """The method whose merge gets what every head says, where somebody has to look at each; the same bits."""
+
+    def merge(main, said, step, each):
+        return method.merge(main, tree.map(lambda *leaves: in_order(leaves), *said), step, each)
+
+    return method._replace(adds=False, merge=merge)

@@ -26,7 +26,7 @@ from minilte.laws.world import (
     worst,
 )
 from minilte.methods.bases import Bases, Basis, keyed
-from minilte.methods.shared_basis import shared_basis
+from minilte.methods.on_bases import shared_basis
 from minilte.optimizers.orthonormal import orthonormal
 from minilte.optimizers.polar import exact, quintic
 from minilte.steps.adamw import adamw

@@ -28,8 +28,8 @@ from minilte.methods.flora_projected import flora
 from minilte.methods.full import full
 from minilte.methods.galore import galore
 from minilte.methods.mhlora import lora, mhlora
+from minilte.methods.on_bases import shared_basis
 from minilte.methods.relora import relora
-from minilte.methods.shared_basis import shared_basis
 from minilte.optimizers.orthonormal import orthonormal
 
 PROCESSES = (1, 2, 3, 4, 5, 8, 12)

@@ -15,7 +15,7 @@ import numpy as np
 from minilte.core import networks
 from minilte.core.layers import rows
 from minilte.core.random import stream
-from minilte.core.types import Array, Weights
+from minilte.core.types import Array, Tree, Weights
 
 Factors = dict[str, Array]  # by layer
 
@@ -168,3 +168,8 @@ class Bases:
         if self.of.side != "alternating":
             return rest
         return {name: rest[name][: other.size].reshape(other.shape) for name, other in like.items()}
+
+
+def every_part(state: Tree, f: Callable[[Factors], Factors]) -> Tree:
+    """An optimizer's state with f of each part that is shaped like the factors."""
+    return type(state)(*(f(part) if isinstance(part, dict) else part for part in state))

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from minilte.core import tree
+from minilte.core import optim, tree
 from minilte.core.optim import Optimizer, SGDState
 from minilte.core.types import Array
 from minilte.optimizers.polar import quintic
+from minilte.steps.adamw import adamw
 
 
 def orthonormal(beta: float, polar: Callable[[Array], Array] = quintic) -> Optimizer:
@@ -16,3 +17,10 @@ def orthonormal(beta: float, polar: Callable[[Array], Array] = quintic) -> Optim
         return tree.map(lambda X, M, g: X - lr * polar(g + beta * M), params, buf, grads), SGDState(buf)
 
     return Optimizer(lambda params: SGDState(tree.zeros(params)), update)
+
+
+STEPS = {  # (beta, polar) -> the optimizer of the factors
+    "orthonormal": orthonormal,
+    "sgd": lambda beta, _: optim.sgd(beta, nesterov=True),
+    "adamw": lambda beta, _: adamw(),
+}

@@ -15,7 +15,7 @@ from minilte.job import checkpoint
 from minilte.laws import LAWS, Variant, basis, equivalences, low_rank, runs
 from minilte.laws import fast as fast_laws
 from minilte.measure import ranks as measures
-from minilte.methods import bases, data_parallel, fedavg, full, mhlora, shared_basis
+from minilte.methods import bases, data_parallel, fedavg, full, mhlora, on_bases
 from minilte.optimizers.orthonormal import orthonormal
 from minilte.rules.outer import outer
 from minilte.steps import adamw
@@ -385,13 +385,13 @@ def average_of_one_head_too_many(mp):
 
 def basis_of_the_head(mp):
     """Every head but the first steps in a basis of its own."""
-    right = shared_basis.descend
+    right = on_bases.descend
 
     def wrong(task, see, pick, trained, opt, n, *steps):
         own = lambda layer: layer._replace(Q=np.roll(layer.Q, n, axis=1)) if hasattr(layer, "Q") else layer  # noqa: E731
         return right(task, lambda held: {k: own(v) for k, v in see(held).items()}, pick, trained, opt, n, *steps)
 
-    mp.setattr(shared_basis, "descend", wrong)
+    mp.setattr(on_bases, "descend", wrong)
 
 
 def basis_that_is_not_orthonormal(mp):
