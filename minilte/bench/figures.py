@@ -60,6 +60,16 @@ def over_floor(size: Size) -> Callable[[int], Spread]:
     )
 
 
+def on_bases(size: Size, side: str) -> Callable[[int], Spread]:
+    """A round of the shared basis over a round of LTE at the same rank."""
+
+    def measure(runs):
+        mine, theirs = step.on_bases(size, THREADS, side), step.rounds(size, THREADS)
+        return paired(single_blas(mine), single_blas(theirs), runs).ratio
+
+    return measure
+
+
 def adamw(runs: int, numbers: int = 2_000_000) -> Spread:
     """AdamW of minilte over torch's default, one thread each, on a flat tensor, in place."""
     draw = stream(0, "check").standard_normal
@@ -144,6 +154,8 @@ def guarded(policy: str) -> Callable[[int], Spread]:
 
 LARGE, SMALL, NARROW = Size(), Size(batch=256), Size(widths=(784, 256, 256, 10))
 MANY = Size(batch=1024, heads=32, every=10)
+FASHION = Size((784, 256, 256, 10), batch=512, rank=64, every=10)
+WIDE = Size(batch=512, rank=64, every=10)
 
 FIGURES = (
     Figure(f"step / torch LTE as the authors', {LARGE}", against(LARGE, peers.stacked_lte), most=0.80),
@@ -161,6 +173,11 @@ FIGURES = (
     Figure("floor / step, batch 4096, 1024 wide", over_floor(LARGE), least=0.80),
     Figure("floor / step, batch 4096, 256 wide", over_floor(NARROW), least=0.60),
     Figure("floor / step, batch 256, 1024 wide, T 1", over_floor(SMALL), least=0.60),
+    *(
+        Figure(f"step of the shared basis, side {side} / step of LTE, {size}", on_bases(size, side), most=1.0)
+        for size in (FASHION, WIDE)
+        for side in ("a", "b")
+    ),
     Figure("merge / dense merge a head, 1024 wide, 32 heads, r 32: mean", lambda runs: merge(runs, MEAN)),
     Figure("same, by telescoping", lambda runs: merge(runs, TELESCOPE), most=0.10),
     Figure("AdamW / torch's default, one thread", adamw, most=1.00),

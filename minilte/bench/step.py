@@ -13,6 +13,9 @@ from minilte.core import method as loop
 from minilte.core.method import Method
 from minilte.core.random import stream
 from minilte.core.types import Task
+from minilte.methods.bases import Bases, Basis
+from minilte.methods.on_bases import shared_basis
+from minilte.optimizers.orthonormal import orthonormal
 from minilte.steps.adamw import adamw
 from minilte.steps.stacked import stacked_steps
 
@@ -58,6 +61,14 @@ def method(size: Size, made: Task, stack: int = 1, **changes) -> Method:
 def rounds(size: Size, threads: int = 2, comm: Communicator | None = None, **changes) -> Callable[[], object]:
     """A function that trains a round of LTE, T steps and a merge, at every call."""
     return turns(method(size, task(size), **changes), size.heads, threads, comm)
+
+
+def on_bases(size: Size, threads: int = 2, side: str = "a", keep: int = 4) -> Callable[[], object]:
+    """The same round of the shared basis, at the same rank where a layer has it; the other layers are replicas."""
+    made = task(size)
+    ranks = {name: size.rank for name, layer in made.weights.items() if size.rank <= min(layer.W.shape)}
+    bases = Bases(Basis(ranks, size.every, keep, side, 0), made.weights)
+    return turns(shared_basis(made, made.shards, bases, orthonormal(0.95)), size.heads, threads)
 
 
 def turns(made: Method, heads: int, threads: int = 2, comm: Communicator | None = None) -> Callable[[], object]:

@@ -35,8 +35,11 @@ def numbered(y: Array, classes: Sequence, place: Callable[[int], str]) -> Array:
 
 
 def whole(y: Array, place: Callable[[int], str]) -> Array:
-    """Whole numbers as int64 labels.    (a,)->(a,)    Raises BadInput out of range; `place(i)` names the i-th."""
-    bad = np.flatnonzero((y < 0) | (y >= MOST_CLASSES))
+    """Whole numbers as int64 labels.    (a,)->(a,)    Raises BadInput out of range; `place(i)` names the i-th.
+
+    -1 and 1 alone are the two sides of a choice; beside others, -1 often stands for a row without a label.
+    """
+    bad = np.flatnonzero(((y < 0) | (y >= MOST_CLASSES)) & ~np.isin(y, (-1, 1)).all())
     if bad.size:
         raise BadInput(
             f"{place(bad[0])}: label {y[bad[0]]:.0f}, expected 0 to {MOST_CLASSES - 1};"

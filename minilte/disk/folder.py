@@ -102,7 +102,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as trouble:
         remedy = "free space" if trouble.errno in NO_ROOM else "mend that"
-        raise DiskTrouble(f"cannot write {shown(path)}: {reason(trouble)}; {remedy}, then --resume") from None
+        raise DiskTrouble(f"cannot write {shown(path)}: {reason(trouble)}; {remedy}") from None
 
 
 def settle(path: Path) -> None:
@@ -118,7 +118,7 @@ def refuse_lost(path: Path, names: Iterable[str]) -> None:
     """Raises DiskTrouble for a file of the folder that has gone while a run wrote there."""
     for name in names:
         if not (file := path / name).exists():
-            raise DiskTrouble(f"{shown(file)}: it has gone while the run went on; put it back, then --resume")
+            raise DiskTrouble(f"{shown(file)}: it has gone while the run went on; put it back")
 
 
 def refuse_links(path: Path, deepest: int = DEEPEST) -> None:

@@ -72,7 +72,7 @@ def all_records(path: Path, step: int) -> list[Record]:
     if not records or (records[0].step, records[-1].step) != (0, step):
         raise DiskTrouble(
             f"{shown(path / 'metrics.jsonl')}: expected records of step 0 to {step}; some have gone while the run went on:"
-            " put it back, then --resume"
+            " put it back"
         )
     return records
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minilte.comm.agree import agreed
+from minilte.core.errors import DiskTrouble
 from minilte.core.types import Tree
 from minilte.cost import account
 from minilte.disk import folder
@@ -89,7 +90,11 @@ def run(path: Path, session: Session, watch: Watch) -> dict | Stopped:
     with enough_memory("smaller --widths or a smaller --batch"), contextlib.ExitStack() as held:
         agreed(transport, lambda: transport.process == 0 and held.enter_context(folder.alone(path)))
         with signs_of_life(path, transport, watch.patience, watch.say) as pulse:
-            return go_on(path, session, watch, pulse)
+            try:
+                return go_on(path, session, watch, pulse)
+            except DiskTrouble as trouble:
+                trouble.args = (f"{trouble}, then --resume",)
+                raise
 
 
 def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> dict | Stopped:

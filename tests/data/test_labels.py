@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minilte.core.errors import BadInput
-from minilte.data.labels import classes_in, listed, names_of, numbered, plain
+from minilte.data.labels import classes_in, listed, names_of, numbered, plain, whole
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [1, 2, 3], [3, 9, 700], ["cat", "dog", "eel"]], ids=str)
@@ -52,3 +52,14 @@ def test_names_are_different_words_or_different_whole_numbers():
     assert names_of((1, 5), 2) and names_of(("a", "b"), 2)
     for odd in ((1, 1), (1,), ("a", 1), (True, False), ([1], [2]), (1.0, 2.0), ()):
         assert not names_of(odd, 2)
+
+
+@pytest.mark.parametrize("y", [[-1, 1, 1, -1], [1, 1], [-1, -1]])
+def test_minus_one_and_one_alone_are_two_classes(y):
+    assert whole(np.array(y), str).tolist() == y
+
+
+@pytest.mark.parametrize("y", [[-1, 0, 1], [-1, 1, 2], [-2, 1], [-1, 1, 70000]])
+def test_beside_others_a_label_below_zero_is_refused(y):
+    with pytest.raises(BadInput, match="label -|label 70000"):
+        whole(np.array(y), str)
