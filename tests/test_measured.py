@@ -537,3 +537,46 @@ def test_every_figure_in_the_words_on_cost_is_computed():
     assert 10 * 60 < took["server"] < 11 * 60 and took["allreduce"] == forms.seconds(default, forms.FULL["ring"], 100)
     least = {key: forms.least_every(default._replace(N=8, P=8), one) for key, one in forms.LTE.items()}
     assert least["allreduce"] == 2
+
+
+# ---------------------------------------------------------------- the ladder
+
+
+def paired(kept, name, other, score="test_loss"):
+    """How much larger a score is than another entry's at the same seeds: (mean, low, high)."""
+    mine, theirs = ({row["name"]: row for row in kept["rows"]}[of]["scores"][score]["values"] for of in (name, other))
+    apart = [a - b for a, b in zip(mine, theirs, strict=True)]
+    return statistics.fmean(apart), *interval(apart)
+
+
+def test_what_the_page_of_the_ladder_says_of_its_table_is_what_was_measured():
+    kept, text = measured("ladder"), " ".join((DOCS / "ladder.md").read_text(encoding="utf-8").split())
+    rows = {row["name"]: row for row in kept["rows"]}
+    by = lambda name, other, *more: paired(kept, name, other, *more)  # noqa: E731
+    words = lambda of: f"{of[0]:.4f} ({of[1]:.4f} to {of[2]:.4f})".replace("-", "−")  # noqa: E731
+    full, next_to = rows["full"], ("lora", "fedavg", "galore")
+    assert kept["rows"][0]["name"] == "full+muon" and all(row["behind"]["test_loss"]["low"] > 0 for row in kept["rows"][1:])
+    assert [row["name"] for row in kept["rows"][:7]] == ["full+muon", "shared-basis", "full", "diloco", *next_to]
+    assert all(low <= 0 <= high for _, low, high in (by(name, "diloco") for name in next_to))
+    assert all(low <= 0 <= high for _, low, high in (by("lte+dare", "lte"), by("fedit", "fedex")))
+    least = sorted(rows, key=lambda name: rows[name]["memory"])[:5]
+    assert {"lora", "relora", "fedit"} <= set(least)
+    for phrase in (
+        f"Tuned full-rank AdamW is {words(by('full', 'full+muon')).replace(' (', ' behind in test loss (')}",
+        f"which is {-100 * by('full', 'full+muon', 'test_accuracy')[0]:.2f} points of accuracy",
+        f"the shared basis: {words(by('full', 'shared-basis'))} ahead of AdamW",
+        f"within {by('galore', 'diloco')[0]:.4f} of each other",
+        f"It is {words(by('lte', 'lora'))} behind plain LoRA of the same rank, which sends {rows['lora']['bytes'] / rows['lte']['bytes']:.1f} times as much",
+        f"and {by('lte', 'diloco')[0]:.4f} behind DiLoCo, which sends {rows['diloco']['bytes'] / rows['lte']['bytes']:.2f} times as much",
+        f"(FedIT) are {by('lte', 'fedit')[0]:.4f} ahead",
+        f"(FedEx) changes nothing that can be told from chance: {words(by('fedit', 'fedex'))}",
+        f"an outer step gains {words(by('lte', 'lte+outer'))} of test loss",
+        f"the median costs {by('lte+median', 'lte')[0]:.4f}, and TIES {by('lte+ties', 'lte')[0]:.4f}",
+        f"the shared basis sends a {full['bytes'] / rows['shared-basis']['bytes']:.0f}th of what full rank sends, and FedIT a {full['bytes'] / rows['fedit']['bytes']:.0f}st, {by('fedit', 'shared-basis')[0]:.4f} behind it",
+        f"All-gather of own factors is a {full['bytes'] / rows['lte']['bytes']:.0f}th",
+        f"a worker of the shared basis holds {100 * rows['shared-basis']['memory'] / full['memory']:.0f} % of what one of AdamW holds",
+        f"here it is {by('diloco', 'full')[0]:.4f} behind",
+        f"here an eighth is {by('galore', 'full')[0]:.4f} behind",
+    ):
+        assert phrase in text, phrase
+    assert rows["lte"]["bytes"] / rows["fedit"]["bytes"] == pytest.approx(4, rel=0.01)  # "a quarter of the bytes"
