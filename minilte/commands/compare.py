@@ -35,6 +35,7 @@ class Options(Rules):
 
 def compare(options: Options, given: dict, _) -> int:
     """Tune, measure, and write the table and the page; returns the exit code."""
+    from minilte.compare.entrants import entry, read_by
     from minilte.compare.file import read_ladder
     from minilte.compare.ladder import planned
     from minilte.compare.runner import Runner
@@ -45,12 +46,16 @@ def compare(options: Options, given: dict, _) -> int:
 
     entries, settings = read_ladder(options.ladder) if options.ladder else ({}, {})
     if options.methods:
-        entries = {words: words for words in options.methods}
+        entries = {words: entry(words) for words in options.methods}
         if len(entries) < len(options.methods):
             raise BadInput("method: a name is given twice; give it once")
     names = {*Rules.__dataclass_fields__, *all_settings()}
-    settings = (QUICK if options.quick else {}) | settings | {name: given[name] for name in given if name in names}
-    ready, place, watcher = planned(entries or USUAL, **settings), Path(options.out), Watcher(options.json)
+    made = entries or dict.fromkeys(USUAL)
+    made = {name: of or entry(name) for name, of in made.items()}
+    read = read_by(made.values()) | set(Rules.__dataclass_fields__)
+    quick = {name: value for name, value in QUICK.items() if options.quick and name in read}
+    settings = quick | settings | {name: given[name] for name in given if name in names}
+    ready, place, watcher = planned(made, **settings), Path(options.out), Watcher(options.json)
     if os.path.isdir(place):
         page.refuse(place)
     make_folder(place)

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 from minilte.compare.entrants import Entrant
 from minilte.compare.trial import Trial, forecast
+from minilte.core.errors import BadInput
 from minilte.cost.units import human
 from minilte.data.dataset import Dataset, blank
 
-RANKS = ("rank", "project_rank")  # the knobs that say how much of a matrix a worker trains
+RANKS = ("rank", "project_rank", "basis_rank")  # the knobs that say how much of a matrix a worker trains
 
 
 def equal(entrants: Sequence[Entrant], of: str, data: Dataset) -> list[Entrant]:
@@ -21,7 +22,7 @@ def equal(entrants: Sequence[Entrant], of: str, data: Dataset) -> list[Entrant]:
     rows = blank(data.inputs, data.outputs, data.classes, len(data.x_train), "float32", data.name)
     costs = [forecast(Trial(each.config, rows, "", each.own)) for each in entrants]
     if of == "bytes":
-        budget = min(cost.bytes[-1] for cost in costs)
+        budget = min((cost.bytes[-1] for cost in costs if cost.bytes[-1] and not cost.changing), default=0)
         return [shorter(each, cost, budget) for each, cost in zip(entrants, costs)]
     budget = min(cost.memory for cost in costs)
     return [smaller(each, cost.memory, budget, rows) for each, cost in zip(entrants, costs)]
@@ -29,12 +30,15 @@ def equal(entrants: Sequence[Entrant], of: str, data: Dataset) -> list[Entrant]:
 
 def shorter(entrant: Entrant, cost, budget: int) -> Entrant:
     """The entrant with as many whole rounds as the bytes allow."""
-    steps = max((step for step, sent in zip(cost.steps, cost.bytes) if sent <= budget), default=0)
+    if cost.changing:
+        return entrant._replace(out="what it sends changes with its ranks, which nobody knows before")
+    within = {step: sent for step, sent in zip(cost.steps, cost.bytes) if sent <= budget or not sent}
+    steps = max(within, default=0)
     if steps == entrant.config.steps:
         return entrant
     if not steps:
         return entrant._replace(out=f"its first merge alone sends {human(cost.bytes[0])} of {human(budget)}")
-    note = f"{steps:,} steps, which send {human(budget)}"
+    note = f"{steps:,} steps, which send {human(within[steps])} of {human(budget)}"
     return entrant._replace(config=entrant.config.replace(steps=steps), note=note)
 
 
@@ -44,11 +48,17 @@ def smaller(entrant: Entrant, memory: int, budget: int, rows: Dataset) -> Entran
         return entrant
     holds = f"a worker holds {human(memory)} of {human(budget)}"
     had = entrant.config.flat()
+    if had.get("head_ranks"):
+        return entrant._replace(out=f"{holds}, and its ranks are set head by head")
     if not (knobs := [knob for knob in RANKS if knob in had]):
         return entrant._replace(out=f"{holds}, and it has no rank to lower")
 
     def fits(rank: int) -> bool:
-        return forecast(Trial(of_rank(entrant, knobs[0], rank).config, rows, "", entrant.own)).memory <= budget
+        try:
+            smaller = of_rank(entrant, knobs[0], rank)
+        except BadInput:  # another setting asks for more, as a rank to grow to
+            return False
+        return forecast(Trial(smaller.config, rows, "", entrant.own)).memory <= budget
 
     rank = largest(fits, had[knobs[0]])
     if not rank:

@@ -135,6 +135,11 @@ def entrant(name: str, of: Entry, shared: dict, axes: Axes) -> Entrant:
         raise BadInput(f"{name}: {trouble}") from None
 
 
+def read_by(entries: Iterable[Entry]) -> set[str]:
+    """The names of all settings that some entry reads."""
+    return set().union(*(Config(**of.settings).flat() for of in entries))
+
+
 def refuse(settings: dict, reasons: dict[str, str]) -> None:
     """Raises BadInput for a setting that has no place here; an empty reason lets it pass."""
     for name in settings:
@@ -147,4 +152,4 @@ def rising(knob: str, values: Iterable[float]) -> list[float]:
     found = sorted(set(values)) if isinstance(values, (list, tuple)) else []
     if not found or not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in found):
         raise BadInput(f"grid of {flag_name(knob)}: expected a list of numbers, got {values!r:.60}")
-    return [float(value) for value in found]
+    return found if all(isinstance(value, int) for value in found) else [float(value) for value in found]

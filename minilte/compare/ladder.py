@@ -90,6 +90,10 @@ def planned(
     made = {name: each if isinstance(each, Entry) else entry(each) for name, each in named.items()}
     if not made:
         raise BadInput("methods: expected at least one to compare, got none")
+    if rules.match and rules.equal != "samples":
+        raise BadInput(
+            f"match: samples to match a score ask for equal samples, got equal {rules.equal}; leave one out"
+        )
     if rules.match and rules.match not in made:
         raise BadInput(f"match: expected one of {', '.join(made)}, got {rules.match!r:.60}")
     return Climb(rules, settings, made, data)
@@ -102,6 +106,8 @@ class Climb:
         self.rules, self.shared, self.sources = rules, shared, Sources(data)
         made = entrants(entries, shared, rules.axes)
         self.read, self.source = self.sources.raw(made[0].config)
+        if rules.by == "valid_accuracy" and self.read.classes is None:
+            raise BadInput("by: a regression has no accuracy, got valid_accuracy; use valid_loss")
         self.entrants = equal(made, rules.equal, self.read)
         for each in self.entrants:
             self.admit(each)
@@ -143,6 +149,8 @@ class Climb:
         """Raises BadInput, before anything is measured, for an entrant that cannot run; who is out need not."""
         if entrant.out:
             return
+        if not entrant.config.steps:
+            raise BadInput("steps: expected at least 1 to compare methods by, got 0")
         try:
             opened(self.trial(entrant, {name: values[0] for name, values in entrant.axes.items()}, 0, validate=0.0))
         except BadInput as trouble:
@@ -174,16 +182,16 @@ class Climb:
 
     def reach(self, entrant: Entrant, found: Tuned, outcomes: list, targets: dict) -> Generator:
         """A plan for the scores of an entrant at other horizons."""
-        at = lambda horizon: {"steps": max(1, round(horizon * entrant.config.steps))}  # noqa: E731
+        S = entrant.config.steps
+        at = lambda horizon: max(1, round(horizon * S))  # noqa: E731
+
+        def trained(horizon: float, best: dict) -> tuple[float, list]:
+            return at(horizon) / S, self.measures(entrant, best, steps=at(horizon))
 
         def retuned(horizon: float) -> Generator:
-            return (yield from self.tune(entrant, around(found), **at(horizon))).best
+            return (yield from self.tune(entrant, around(found), steps=at(horizon))).best
 
-        return (
-            yield from matched(
-                targets, outcomes, lambda horizon, best: self.measures(entrant, best, **at(horizon)), retuned
-            )
-        )
+        return (yield from matched(targets, outcomes, trained, retuned))
 
 
 def around(found: Tuned) -> dict[str, list[float]]:

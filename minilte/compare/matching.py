@@ -15,6 +15,7 @@ from typing import NamedTuple
 from minilte.measure.interval import interval
 
 SIDES = {"longer": (0.5, 1.0, 1.5, 2.0), "shorter": (-0.5, -1.0, -1.5, -2.0)}  # powers of 2 to multiply S with
+TINY = 1e-300  # for a loss of zero, which has no logarithm
 MIDDLE = 1  # of the four, where it is tuned again
 FIELDS = ("train_loss", "test_accuracy", "test_loss")  # of a regression there is no accuracy
 
@@ -41,7 +42,9 @@ class Match(NamedTuple):
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-Trained = Callable[[float, dict], list]  # (horizon / S, tuned settings) -> the runs of all seeds
+Trained = Callable[
+    [float, dict], tuple[float, list]
+]  # (horizon / S, settings) -> it in whole steps, runs of all seeds
 Retuned = Callable[[float], Generator]  # horizon / S -> a plan that tunes there
 
 
@@ -60,7 +63,9 @@ def matched(
                 break
             if settings is None:
                 settings = yield from retuned(2.0 ** powers[MIDDLE])
-            known[2.0**power] = yield trained(2.0**power, settings)
+            horizon, runs = trained(2.0**power, settings)
+            if horizon not in known:  # of few steps, two horizons may be one
+                known[horizon] = yield runs
     return {name: scores_at(known, name) for name in targets}
 
 
@@ -84,16 +89,12 @@ def crossing(scores: Sequence[float], horizons: Sequence[float], goal: float) ->
         return horizons[-1], 1
     if (first := reached.index(True)) == 0:
         return horizons[0], -1
+    level = float if goal < 0 else lambda loss: math.log(max(loss, TINY))  # accuracies stand with their sign turned
     before, after, goal = map(level, (scores[first - 1], scores[first], goal))
     if math.isinf(before):  # it diverged there
         return horizons[first], 0
     part = (before - goal) / (before - after)
     return math.exp(math.log(horizons[first - 1]) * (1 - part) + math.log(horizons[first]) * part), 0
-
-
-def level(score: float) -> float:
-    """A score as it is interpolated: the logarithm of a loss; accuracies stand with their sign turned."""
-    return math.log(score) if score > 0 else score
 
 
 def match(name: str, opponent: str, score: str, scores: dict[float, list[float]], target: Sequence[float]) -> Match:

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
+from minilte.compare.keys import key
 from minilte.compare.side_by_side import side_by_side
 from minilte.compare.store import Store
-from minilte.compare.trial import Outcome, Trial, key, measured
+from minilte.compare.trial import Outcome, Trial, measured
 from minilte.run.machine import cores
 
 

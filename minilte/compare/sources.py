@@ -1,5 +1,6 @@
 """The data of a ladder's runs: read once, and standardised once for all runs that hold out the same rows."""
 
+from minilte.data.border import admitted
 from minilte.data.dataset import Dataset, prepared
 from minilte.run.inputs import sha256
 from minilte.settings.config import Config
@@ -17,7 +18,7 @@ class Sources:
         """(the data as they were read, their SHA-256). Raises BadInput."""
         place = (self.given is not None or config.data, config.seed if config.data.drawn else 0)
         if place not in self.read:
-            data = self.given if self.given is not None else config.data.load(place[1])
+            data = admitted(self.given if self.given is not None else config.data.load(place[1]))
             self.read[place] = data, sha256(data)
         return self.read[place]
 
@@ -26,5 +27,7 @@ class Sources:
         data, source = self.raw(config)
         place = (source, config.dtype, config.validate, config.validate and config.seed)
         if place not in self.made:
+            if not config.validate:  # rows that the caller holds out are for tuning alone
+                data = data._replace(x_valid=None, y_valid=None)
             self.made[place] = prepared(data, config.dtype, config.seed, config.validate)
         return self.made[place], source

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from minilte.compare.trial import FORMAT, SCORES, Outcome
+from minilte.compare.keys import FORMAT
+from minilte.compare.trial import Outcome
 from minilte.core.errors import BadInput
 from minilte.disk import folder
 from minilte.disk.files import shown
 from minilte.disk.outputs import make_folder
-
-POINT = {"step", "samples", "bytes", "link_bytes", *SCORES}  # the keys of a point
 
 
 class Store:

@@ -1,12 +1,6 @@
-"""A whole run of a ladder in this process, with what it would send from a head on every process; and its name in a store."""
+"""A whole run of a ladder in this process, with what it would send from a head on every process."""
 
-import functools
-import hashlib
-import json
-import types
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from minilte.comm.communicator import Communicator
 from minilte.comm.solo import Solo
@@ -15,13 +9,12 @@ from minilte.cost import account
 from minilte.cost.meetings import first_view_bytes, link_bytes, merge_bytes
 from minilte.data.dataset import Dataset
 from minilte.disk.weights import sha256
-from minilte.run.machine import SAME_BITS, fingerprint
 from minilte.run.observe import Record, dense_weights
 from minilte.run.session import Session, State, advance, first_state, open_session
 from minilte.settings.config import Config
 
-FORMAT = 1  # of an outcome; another has other keys
-SCORES = ("train_loss", "valid_loss", "valid_accuracy", "test_loss", "test_accuracy")
+TEST = ("test_loss", "test_accuracy")
+SCORES = ("train_loss", "valid_loss", "valid_accuracy", *TEST)
 
 
 class Trial(NamedTuple):
@@ -52,47 +45,6 @@ class Outcome(NamedTuple):
         return -value if name.endswith("accuracy") else value
 
 
-def key(trial: Trial) -> str:
-    """A name for the run by all that decides its numbers: settings, data, own parts, and the machine as far as bits go."""
-    machine = fingerprint(1, "Solo")
-    whole = {
-        "format": FORMAT,
-        "settings": trial.config.flat(),
-        "data": trial.source,
-        "own": {place: described(thing) for place, thing in sorted(trial.own.items())},
-        "machine": {name: machine[name] for name in SAME_BITS},
-    }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def described(thing, inside: tuple[int, ...] = ()) -> str:
-    """What decides how a part of the caller's own works: code and values, as deep as they go. `inside` are those around it."""
-    if id(thing) in inside:
-        return "itself"
-    deeper = functools.partial(described, inside=(*inside, id(thing)))
-    if isinstance(thing, types.FunctionType):
-        held = [cell.cell_contents for cell in thing.__closure__ or ()]
-        given = [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        return f"{thing.__qualname__}({code(thing.__code__)}, {[deeper(each) for each in (*held, *given)]})"
-    if isinstance(thing, functools.partial):
-        return f"partial{[deeper(each) for each in (thing.func, thing.args, thing.keywords)]}"
-    if isinstance(thing, (tuple, list)):
-        return f"{type(thing).__name__}{[deeper(each) for each in thing]}"
-    if isinstance(thing, dict):
-        return f"{[(name, deeper(each)) for name, each in thing.items()]}"
-    if isinstance(thing, np.ndarray):
-        return f"{thing.dtype}{thing.shape}{hashlib.sha256(np.ascontiguousarray(thing)).hexdigest()}"
-    if hasattr(thing, "__qualname__"):  # a class, a built-in function
-        return thing.__qualname__
-    return f"{type(thing).__qualname__}{deeper(vars(thing))}" if hasattr(thing, "__dict__") else repr(thing)
-
-
-def code(of: types.CodeType) -> str:
-    """A function's instructions, names and constants, those of the functions inside it too."""
-    constants = [code(each) if isinstance(each, types.CodeType) else repr(each) for each in of.co_consts]
-    return f"{of.co_code.hex()}{of.co_names}{constants}"
-
-
 def opened(trial: Trial) -> Session:
     """The run on a single thread, on data that are in memory already. Raises BadInput."""
     session = open_session(trial.config.holding(data=trial.data, **trial.own))
@@ -113,15 +65,15 @@ def measured(trial: Trial) -> Outcome:
                 sent["link_bytes"] += link_bytes(method, meeting, shown, heads, record.step)
                 shown = state.shown
             if record.train_loss is not None:
-                points.append(point(record) | sent)
+                points.append(point(record, bool(session.config.validate)) | sent)
     except Diverged as trouble:
         return Outcome([], 0, 0.0, "", str(trouble))
     return ended(session, state, points, record)
 
 
-def point(record: Record) -> dict:
-    """What an evaluation found."""
-    found = {name: getattr(record, name) for name in SCORES}
+def point(record: Record, tuning: bool) -> dict:
+    """What an evaluation found; of a run to tune by nothing of the test set is kept."""
+    found = {name: None if tuning and name in TEST else getattr(record, name) for name in SCORES}
     return {"step": record.step, "samples": record.samples} | found
 
 
@@ -139,6 +91,7 @@ class Forecast(NamedTuple):
     steps: list[int]  # after which it merges
     bytes: list[int]  # sent by then, over all processes with a head on each
     memory: int  # bytes that a worker holds at the start
+    changing: bool  # do its ranks, and so its bytes, change on the way?
 
 
 def forecast(trial: Trial) -> Forecast:
@@ -152,4 +105,4 @@ def forecast(trial: Trial) -> Forecast:
         total += sum(merge_bytes(method, meeting, main, heads, heads, step).values())
         sent.append(total)
     held = account.memory(built.task, method, main, method.enter(0), built.master)
-    return Forecast(steps, sent, held["total"])
+    return Forecast(steps, sent, held["total"], method.facts.ranks(main) is not None)

@@ -58,28 +58,35 @@ def neighbours(values: Sequence[float], best: float) -> Sequence[float]:
 
 
 def widened(values: list[float], first: Sequence[float], best: float) -> list[float]:
-    """The axis with a value more where the best stands on its edge, but for zero, which has none below it.
+    """The axis with a value more where the best stands on its edge.
 
-    A geometric axis goes on as it began: 0.001, 0.002 to 0.004; a lone value by factors of 2. `first` is how it began.
+    A geometric axis goes on as it began: 0.001, 0.002 to 0.004; a lone value by factors of 2. `first` is how it began. Zero
+    stands apart: the least value above it is an edge, too, and where zero itself is best, one more is tried above it.
     """
     above = [value for value in values if value > 0]
+    began = [value for value in first if value > 0]
+    lower = sum(value < min(began) for value in above) if began else WIDER
     if best > 0 and best == values[-1] and sum(value > max(first) for value in values) < WIDER:
         values = [*values, next_value(above[-2] if len(above) > 1 else above[-1] / 2, above[-1])]
-    if best > 0 and best == values[0] and sum(value < min(first) for value in values) < WIDER:
-        values = [next_value(above[1] if len(above) > 1 else 2 * above[0], above[0]), *values]
+    if (best > 0 and best == above[0] and lower < WIDER) or (best == 0 and not lower):
+        new = next_value(above[1] if len(above) > 1 else 2 * above[0], above[0])
+        values = sorted({*values, new})
     return values
 
 
 def next_value(before: float, last: float) -> float:
-    """The value after two of a geometric axis, to four digits."""
-    return float(f"{last * last / before:.4g}")
+    """The value after two of a geometric axis, to four digits; a whole number after whole numbers."""
+    new = last * last / before
+    return max(1, round(new)) if isinstance(last, int) else float(f"{new:.4g}")
 
 
 def edge(name: str, values: Sequence[float], best: float) -> str:
     """Where the best stands on an edge of an axis, in words; nothing inside it, or at zero."""
-    if best == 0 or min(values) < best < max(values):
+    above = [value for value in values if value > 0]
+    if best == 0 or min(above) < best < max(above):
         return ""
-    return f"{name} {best:g} is the {'largest' if best == max(values) else 'smallest'} that was tried"
+    least = "smallest above zero" if 0 in values else "smallest"
+    return f"{name} {best:g} is the {'largest' if best == max(above) else least} that was tried"
 
 
 def mean_score(criterion: str) -> Callable[[list], float]:

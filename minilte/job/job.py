@@ -24,7 +24,7 @@ from minilte.run.machine import enough_memory
 from minilte.run.observe import Record, due
 from minilte.run.session import Session, State, advance, open_session
 from minilte.settings import stored
-from minilte.settings.config import Config
+from minilte.settings.config import Config, defaults
 
 
 class Watch(NamedTuple):
@@ -155,7 +155,11 @@ def baseline(path: Path, session: Session, watch: Watch) -> dict | Stopped | Non
     if config.versus == "none":
         return None
     inner = path / f"versus-{config.versus}"
-    plain = config.replace(method=config.versus, topology="default", versus="none")
+    own = {
+        name: value for name, value in defaults().items() if name in config.method.usual
+    }  # rates of another kind of step
+    plain = config.replace(**{name: own[name] for name in ("lr", "weight_decay") if name in own})
+    plain = plain.replace(method=config.versus, topology="default", versus="none")
     if not agreed(transport, lambda: (inner / "config.json").exists()):
         begin(inner, plain, transport)
     watch.say(f"now the baseline, {config.versus}, on the same samples")

@@ -79,7 +79,7 @@ class SharedBasis:
         basis = Basis(self.ranks(task.weights), self.merge_every, self.keep_basis, self.basis_side, config.seed)
         bases = Bases(basis, task.weights)
         steps = STEPS[self.basis_step](self.basis_momentum, POLAR[self.basis_polar])
-        rest = dataclasses.replace(config.optimizer, weight_decay=0.0).build(task.net)
+        rest = dataclasses.replace(config.optimizer, lr=self.replica_lr, weight_decay=0.0).build(task.net)
         outer = self.outer_rate, self.outer_momentum
         averaged = self.sends_momentum
         method = shared_basis(
@@ -93,7 +93,13 @@ class SharedBasis:
         """Layer -> r of those with a basis. Raises BadInput where none is large enough, or a named one is not."""
         names = adapted_names(weights, self.basis_layers, "basis-layers")
         refuse_ranks(weights, dict.fromkeys(names, self.basis_rank), "basis-rank")
-        return {name: self.basis_rank for name in names if self.basis_rank <= min(weights[name].W.shape)}
+        fitting = {name: self.basis_rank for name in names if self.basis_rank <= min(weights[name].W.shape)}
+        if self.basis_layers and (small := [name for name in names if name not in fitting]):
+            m, n = weights[small[0]].W.shape
+            raise BadInput(
+                f"basis-layers: {small[0]} is {m} x {n}, too small for a basis of rank {self.basis_rank}; leave it out"
+            )
+        return fitting
 
 
 def facts(task: Task, w: Sequence[float], bases: Bases, steps: Optimizer, averaged: bool) -> Facts:
@@ -118,13 +124,15 @@ def facts(task: Task, w: Sequence[float], bases: Bases, steps: Optimizer, averag
         return tree.map(lambda leaf: w[n] * leaf, unmoved)
 
     def distance(main, n, said):
-        """|B_n Q|_F = |B_n|_F over all layers."""
+        """How far the head's momentum is from the average, |M_n - M|_F over all layers: orthonormal steps hide a gradient of any
+        size, and momentum carries it to the others. Where momentum stays at home, |B_n Q|_F = |B_n|_F."""
         if not all(np.isfinite(leaf).all() for leaf in tree.leaves(said)):
             return math.inf
-        return (
-            math.sqrt(sum(float(np.sum(np.square(factor, dtype=np.float64))) for factor in said["factors"].values()))
-            / w[n]
-        )
+        far = said["factors"]
+        if averaged:
+            mean = bases.at_work(main.momentum, said["factors"])
+            far = {name: M - w[n] * mean[name] for name, M in said["momentum"].items()}
+        return math.sqrt(sum(float(np.sum(np.square(leaf, dtype=np.float64))) for leaf in far.values())) / w[n]
 
     def recover(main, head, fraction, step):
         """A bad head goes on with fresh optimizers, from the replicas' means."""

@@ -60,7 +60,7 @@ def head(ladder: dict) -> list[str]:
 
 
 def cells(ladder: dict) -> list[list[str]]:
-    """The rows, without the letter of those that have no scores; a star stands at those on the frontier."""
+    """The rows, each with its letter; a star stands at those on the frontier."""
     return [row_cells(ladder, row, letter(number)) for number, row in enumerate(ladder["rows"])]
 
 
@@ -104,7 +104,7 @@ def conditions(ladder: dict) -> str:
     tuned = f"{rules['tune_seeds']} seed{'s' * (rules['tune_seeds'] > 1)} from 1000"
     return (
         f"{data['name']}, {data['rows']:,} training rows; equal {rules['equal']}; {rules['seeds']} seeds from 0, mean ±"
-        f" half the 95 % interval; tuned by {rules['by'].replace('_', ' ')} on held-out rows, {tuned}."
+        f" half the 95 % interval; tuned by {rules['by'].replace('_', ' ')} with rows held out, {tuned}."
         " Bytes are those of a head on every process. * no other is as good in test loss, bytes and memory, and better in"
         " one of them."
     )

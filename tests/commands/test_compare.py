@@ -144,6 +144,17 @@ def listening():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.mark.parametrize("words", [["full", "diloco"], ["lte"], ["galore", "full+muon"]])
+def test_quick_takes_of_its_settings_what_the_methods_read(words, monkeypatch, capsys):
+    from minilte.compare.trial import Outcome
+
+    monkeypatch.setattr(runner, "measured", lambda trial: Outcome([], 0, 0.0, "", "made up"))
+    assert shown.main([*words, "--quick", "--out", "quick", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["shared"]["steps"] == shown.QUICK["steps"] and told["rules"]["seeds"] == shown.QUICK["seeds"]
+    assert ("rank" in told["shared"]) == ("lte" in words)
+
+
 def test_time_left_is_said_now_and_then(capsys, monkeypatch):
     watcher = shown.Watcher(quiet=False)
     monkeypatch.setattr(shown, "EVERY", 0.0)

@@ -44,7 +44,11 @@ def test_a_table_stands_between_its_marks_and_all_else_stays(tmp_path):
     (tmp_path / "measured" / "mine.json").write_text(json.dumps(kept))
     (tmp_path / "page.md").write_text("before\n<!-- ladder mine -->\nold\n<!-- end -->\nafter\n")
     text = ladder_page.page(tmp_path / "page.md")
-    assert text.startswith("before\n<!-- ladder mine -->\n") and text.endswith("<!-- end -->\nafter\n") and "old" not in text
+    assert (
+        text.startswith("before\n<!-- ladder mine -->\n")
+        and text.endswith("<!-- end -->\nafter\n")
+        and "old" not in text
+    )
     first, second = seen.markdown(text, "|  | entry")
     assert first[0][1] == "a \\*" if isinstance(first[0], list) else first[1] == "a \\*"
     assert "- a: lr 0.1 is the largest that was tried; its best may lie beyond." in text

@@ -75,6 +75,36 @@ def test_who_holds_too_much_at_rank_one_is_out(classes):
     assert "even at rank 1" in found["lte"].out and not found["lora"].out
 
 
+def test_what_changes_its_ranks_has_no_budget_of_bytes_and_sets_none(classes):
+    found = {each.name: each for each in made("bytes", classes, ["dynamic", "full", "diloco"])}
+    assert "changes with its ranks" in found["dynamic"].out and found["diloco"].config.steps == 30
+    assert "which send" in found["full"].note and " of " in found["full"].note
+
+
+def test_a_lone_head_sends_nothing_and_sets_no_budget(classes):
+    alone = entrants({"alone": entry("full", heads=1)}, read("full", {}), {"lr": []})
+    found = equal([*alone, *listed(["diloco", "full"])], "bytes", classes)
+    assert [each.config.steps for each in found[:2]] == [30, 30] and not any(each.out for each in found)
+
+
+def test_ranks_that_are_set_head_by_head_are_not_lowered_and_a_basis_is(classes):
+    words = {
+        "lora": entry("lora", rank=1),
+        "heads": entry("lte", head_ranks=(4, 3, 2)),
+        "basis": entry("shared-basis", basis_rank=6),
+    }
+    shared = {name: value for name, value in SHARED.items()}
+    found = {each.name: each for each in equal(entrants(words, shared, {"lr": []}), "memory", classes)}
+    assert "set head by head" in found["heads"].out
+    assert found["basis"].config.basis_rank < 6 if not found["basis"].out else "rank 1" in found["basis"].out
+
+
+def test_a_rank_that_another_setting_asks_for_is_not_gone_below(classes):
+    words = {"lora": entry("lora", rank=1), "dynamic": entry("dynamic", rank=5, rank_rule="schedule", rank_from=4)}
+    found = {each.name: each for each in equal(entrants(words, dict(SHARED), {"lr": []}), "memory", classes)}
+    assert found["dynamic"].out or found["dynamic"].config.rank >= 4
+
+
 @pytest.mark.parametrize("most", [1, 2, 9])
 @pytest.mark.parametrize("bound", range(12))
 def test_the_largest_number_below_that_fits(most, bound):

@@ -227,6 +227,8 @@ def test_horizons_have_their_whole_schedule_and_are_tuned_again(classes, asked):
         ([], {}, "methods: expected at least one"),
         (WORDS, dict(rank=99), "lte: rank: expected"),
         (WORDS, dict(validate=200.0), "validate: 200 of 120 training rows"),
+        (WORDS, dict(steps=0), "steps: expected at least 1 to compare methods by, got 0"),
+        (WORDS, dict(match="full", equal="bytes"), "match: samples to match a score ask for equal samples"),
     ],
 )
 def test_what_cannot_be_climbed_is_refused_before_any_run(classes, entries, settings, complaint, monkeypatch):
@@ -234,6 +236,39 @@ def test_what_cannot_be_climbed_is_refused_before_any_run(classes, entries, sett
     with pytest.raises(BadInput) as trouble:
         climbed(classes, entries, **settings)
     assert complaint in str(trouble.value)
+
+
+def test_accuracy_of_a_regression_is_no_criterion(numbers):
+    with pytest.raises(BadInput, match="^by: a regression has no accuracy"):
+        compare(["full"], data=numbers, by="valid_accuracy")
+
+
+def test_data_cross_the_border_that_all_data_cross(classes):
+    as_lists = classes._replace(x_train=classes.x_train.tolist(), y_train=classes.y_train.tolist())
+    assert climbed(as_lists, ["full"]).plain() == climbed(classes, ["full"]).plain()
+    with pytest.raises(BadInput, match="x_test"):
+        climbed(classes._replace(x_test=None, y_test=None), ["full"])
+
+
+def test_rows_that_the_caller_holds_out_are_for_tuning_alone(classes, asked):
+    own = classes._replace(
+        x_valid=classes.x_test[:10],
+        y_valid=classes.y_test[:10],
+        x_test=classes.x_test[10:],
+        y_test=classes.y_test[10:],
+    )
+    found = climbed(own, ["full"])
+    for trial in asked:
+        held_out = trial.data.x_valid
+        assert (held_out is not None and len(held_out) == 10) if trial.config.validate else held_out is None
+        assert len(trial.data.x_train) == 120
+    assert len(found.rows[0].curve) > 2 and all("test_loss" in point for point in found.rows[0].curve)
+
+
+def test_whole_numbers_are_tuned_as_whole_numbers(classes):
+    found = climbed(classes, {"lte": entry("lte", grid={"merge_every": [1, 2]})})
+    tried = {point["merge_every"] for point, _ in found.rows[0].grid}
+    assert all(isinstance(value, int) for value in tried) and {1, 2} <= tried
 
 
 @pytest.mark.parametrize("data", [3, [1, 2], np.zeros(3)])

@@ -29,7 +29,7 @@ def climbed(slopes, goals):
     def trained(horizon, settings):
         assert settings == tuned_at[-1]
         asked.append(horizon)
-        return [horizon] * len(slopes)
+        return horizon, [horizon] * len(slopes)
 
     def retuned(horizon):
         tuned_at.append(horizon)
@@ -98,6 +98,26 @@ def test_what_the_shortest_reaches_is_at_most_that():
 )
 def test_the_logarithm_of_the_horizon_is_interpolated(scores, goal, ratio):
     assert crossing(scores, [1.0, 2.0], goal) == (pytest.approx(ratio), 0)
+
+
+def test_a_loss_of_zero_is_reached_within_its_bracket():
+    assert 1.0 <= crossing([0.5, 0.0], [1.0, 1.41], 1e-8)[0] <= 1.41
+
+
+def test_horizons_of_few_steps_that_are_one_are_trained_once():
+    plan = matched(
+        {"test_loss": [0.1]},
+        [Trained(1.0)],
+        lambda horizon, _: (max(1.0, round(horizon)), ["run"]),
+        lambda _: iter(()),
+    )
+    asked = [next(plan)]
+    try:
+        while True:
+            asked.append(plan.send([Trained(0.9)]))
+    except StopIteration as end:
+        scores = end.value["test_loss"]
+    assert list(scores) == [1.0, 2.0, 3.0, 4.0] and len(asked) == 3
 
 
 def test_the_first_crossing_counts():

@@ -33,11 +33,12 @@ def bowl(lr, decay):
 def test_the_whole_grid_is_tried_first_and_a_best_inside_asks_for_its_neighbours_alone():
     best, (first, *rest) = found(bowl(2e-3, 0.0))
     assert first == [{"lr": lr, "weight_decay": decay} for lr in AXES["lr"] for decay in AXES["weight_decay"]]
-    assert best.best == {"lr": 2e-3, "weight_decay": 0.0} and best.edges == [] and not rest
+    assert best.best == {"lr": 2e-3, "weight_decay": 0.0} and best.edges == []
+    assert rest == [[{"lr": lr, "weight_decay": 0.05} for lr in AXES["lr"]]]  # one more above zero, and no further
 
 
 @pytest.mark.parametrize("lr", [1.6e-2, 3.2e-2, 1.25e-4])
-@pytest.mark.parametrize("decay", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("decay", [0.0, 0.0125, 0.05, 0.1, 0.4])
 def test_a_best_beyond_the_grid_is_found_and_inside_what_was_tried(lr, decay):
     best, _ = found(bowl(lr, decay))
     assert best.best["lr"] == pytest.approx(lr) and best.best["weight_decay"] == pytest.approx(decay)
@@ -68,6 +69,13 @@ def test_what_still_falls_at_the_end_of_an_axis_is_said():
     assert best.edges == [f"lr {float(f'{1e-3 / 2**WIDER:.4g}'):g} is the smallest that was tried"]
 
 
+def test_a_decay_between_zero_and_the_least_of_the_grid_is_found_and_its_end_is_said():
+    best, _ = found(lambda point: abs(point["weight_decay"] - 0.04) + abs(point["lr"] - 2e-3))
+    assert best.best["weight_decay"] == 0.05 and best.edges == []
+    best, _ = found(lambda point: (point["weight_decay"] or 1.0) + abs(point["lr"] - 2e-3))
+    assert best.edges == [f"weight_decay {best.best['weight_decay']:g} is the smallest above zero that was tried"]
+
+
 def test_an_axis_ends_where_the_settings_refuse():
     best, asked = found(lambda point: -point["lr"], admits=lambda point: point["lr"] < 1e-2)
     assert best.best["lr"] == 8e-3 and max(point["lr"] for point in sum(asked, [])) == 8e-3
@@ -93,7 +101,10 @@ def test_several_runs_a_point_are_judged_together():
         ([1e-3, 2e-3], 2e-3, [1e-3, 2e-3, 4e-3]),
         ([1e-3, 2e-3], 1e-3, [5e-4, 1e-3, 2e-3]),
         ([0.0, 0.1, 0.3], 0.3, [0.0, 0.1, 0.3, 0.9]),
-        ([0.0, 0.1, 0.3], 0.0, [0.0, 0.1, 0.3]),
+        ([0.0, 0.1, 0.3], 0.0, [0.0, 0.03333, 0.1, 0.3]),
+        ([0.0, 0.1, 0.3], 0.1, [0.0, 0.03333, 0.1, 0.3]),
+        ([0.0, 0.1], 0.1, [0.0, 0.05, 0.1, 0.2]),
+        ([2, 4], 4, [2, 4, 8]),
         ([1, 2, 3], 2, [1, 2, 3]),
         ([0.5], 0.5, [0.25, 0.5, 1.0]),
     ],

@@ -8,6 +8,7 @@ from minilte.core.errors import BadInput
 from minilte.methods import shared_basis as module
 from minilte.optimizers.polar import exact, quintic
 from minilte.quant.codes import Quantizer, fake
+from minilte.run.build import build
 from minilte.settings.config import Config
 
 TINY = dict(data="least-squares", inputs=6, outputs=5, samples=64, model="mlp", widths=(7,), batch=12, heads=3, steps=13,
@@ -35,6 +36,7 @@ def test_defaults_are_those_of_the_method_and_what_is_given_wins():
         (dict(merge_every=0), "merge-every: expected a whole number of at least 1"),
         (dict(basis_layers=("layer9",)), "basis-layers: no dense layer is called 'layer9'"),
         (dict(basis_layers=("layer2",), basis_rank=6), "basis-rank: expected 1 to 5"),
+        (dict(basis_layers=("layer1", "layer2"), basis_rank=6), "basis-layers: layer2 is 5 x 7, too small"),
         (dict(basis_step="adamw", move_momentum=True), "move-momentum: expected with"),
         (dict(rank=3), "rank: belongs to"),
     ],
@@ -96,3 +98,40 @@ def test_under_a_master_workers_see_codes_of_w_and_the_factors_are_exact(code):
         -1
     ]
     assert record.train_loss != plain.train_loss and np.isfinite(record.train_loss)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+def test_replicas_step_at_their_own_rate_whatever_the_optimizer(optimizer):
+    """The first step of AdamW moves every entry by the rate; Muon leaves the last layer, and biases, to AdamW at its own."""
+    settings = TINY | dict(
+        optimizer=optimizer, steps=1, basis_layers=("layer1",), weight_decay=0.0, replica_lr=0.01, warmup=0.0
+    )
+    if optimizer == "muon":
+        settings |= dict(rest_lr=0.01)
+    start, end = list(ml.rounds(Config(**settings | dict(schedule="constant", heads=1))))
+    moved = end.state.main.weights["layer2"].W - start.state.main.weights["layer2"].W
+    if optimizer != "sgd":
+        np.testing.assert_allclose(np.abs(moved), 0.01, rtol=1e-3)
+    else:
+        assert np.abs(moved).max() < 0.1
+
+
+@pytest.mark.parametrize("guard", ["skip", "clip"])
+def test_a_head_whose_gradients_are_huge_is_seen_though_its_steps_are_not(guard):
+    """Orthonormal steps have one length for all gradients; the momentum that a head sends has not."""
+    config = Config(**TINY | dict(bad_heads=guard, steps=3, heads=4, batch=16))
+
+    def trust(size):
+        built = build(config)
+        batch = built.task.batch
+        task = built.task._replace(
+            batch=lambda n, step: (lambda x, y: (x, (size if n == 2 else 1) * y))(*batch(n, step))
+        )
+        made = config.guard.wrap(config.method.build(task, config), 4)
+        main, heads = made.begin(), [made.enter(n) for n in range(4)]
+        said = [made.tell(made.local(main, head, 0, 3)) for head in heads]
+        return made.merge(main, said, 3, map).trust
+
+    assert trust(1.0).tolist() == [1, 1, 1, 1]
+    counted = trust(-1e6)
+    assert counted[2] < 1e-3 and [counted[n] for n in (0, 1, 3)] == [1, 1, 1]
