@@ -10,6 +10,7 @@ from minilte.optimizers.polar import exact, quintic
 from minilte.quant.codes import Quantizer, fake
 from minilte.run.build import build
 from minilte.settings.config import Config
+from minilte.settings.stored import read_settings
 
 TINY = dict(data="least-squares", inputs=6, outputs=5, samples=64, model="mlp", widths=(7,), batch=12, heads=3, steps=13,
             merge_every=3, keep_basis=2, basis_rank=3, lr=0.05, method="shared-basis")  # fmt: skip
@@ -135,3 +136,11 @@ def test_a_head_whose_gradients_are_huge_is_seen_though_its_steps_are_not(guard)
     assert trust(1.0).tolist() == [1, 1, 1, 1]
     counted = trust(-1e6)
     assert counted[2] < 1e-3 and [counted[n] for n in (0, 1, 3)] == [1, 1, 1]
+
+
+def test_a_baseline_beside_it_trains_at_a_rate_of_its_own(tmp_path):
+    settings = TINY | dict(steps=3, versus="full", lr=0.3, weight_decay=0.2)
+    ml.fit(Config(**settings), out=tmp_path / "run")
+    inner = read_settings(tmp_path / "run" / "versus-full")
+    assert (inner.method.name, inner.lr, inner.weight_decay) == ("full", 1e-3, 0.0)
+    assert read_settings(tmp_path / "run").lr == 0.3
