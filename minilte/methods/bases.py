@@ -126,6 +126,11 @@ class Bases:
             found[name] = np.ascontiguousarray(np.linalg.qr(normal)[0].T.astype(self.like[name].dtype))
         return found
 
+    def blank(self, period: int) -> Factors:
+        """Templates of the bases, undrawn."""
+        zero = lambda name: np.zeros((), self.like[name].dtype)  # noqa: E731
+        return {name: np.broadcast_to(zero(name), (r, self.long(name, period))) for name, r in self.of.ranks.items()}
+
     def long(self, name: str, period: int) -> int:
         """The length of the rows of Q: n on the right of a factor, m on the left."""
         return self.like[name].shape[1 if self.of.on_right(period) else 0]

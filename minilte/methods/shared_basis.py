@@ -107,8 +107,8 @@ def facts(task: Task, w: Sequence[float], bases: Bases, steps: Optimizer, averag
     basis = bases.of
 
     def held(main, head, all_heads):
-        period = basis.period(int(main.step))
-        factors, drawn = bases.zeros(period), tree.blank(bases.draw(period))
+        period = max((0, 1), key=lambda period: tree.size(bases.zeros(period)))  # of sides in turn the larger
+        factors, drawn = bases.zeros(period), bases.blank(period)
         return {
             "weights": main.weights,
             "adapters": (factors, head.replica, drawn),

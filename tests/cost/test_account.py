@@ -1,5 +1,6 @@
 """What a run cost: counted bytes meet the closed form, held bytes are those of the arrays."""
 
+import numpy as np
 import pytest
 import tiny
 from hypothesis import given, settings
@@ -10,11 +11,13 @@ from minilte.comm.meetings import MASTER
 from minilte.core import tree
 from minilte.core.head import replica_of
 from minilte.core.method import rounds
+from minilte.core.optim import SGDState
 from minilte.cost import account
 from minilte.cost.traffic import sliced, slices
 from minilte.methods.data_parallel import Shared
 from minilte.methods.dynamic import Seat
 from minilte.methods.fedavg import Averaged
+from minilte.methods.on_bases import Shared as OnBases
 from minilte.methods.relora import Layers
 from minilte.methods.summed import Summed
 from minilte.run.session import advance, first_state
@@ -131,7 +134,7 @@ def on_their_own(**changes):
     return first, done.main, last.shown, last.heads[0]
 
 
-def arrays(shown, head, task, low_rank, pool) -> dict:
+def arrays(shown, head, task, low_rank, pool, side) -> dict:
     """The arrays of a worker that are of each part, by what it sees of the main state and what its head is."""
     shown = getattr(shown, "main", shown)  # a guard's trust is a number a head
     if isinstance(shown, Shared) and isinstance(shown.trained, Layers):
@@ -146,6 +149,8 @@ def arrays(shown, head, task, low_rank, pool) -> dict:
     if isinstance(shown, Shared):  # of the gradients' shapes
         own = shown.trained
         return dict(weights=task.weights, adapters=own if low_rank else (), gradients=own, optimizer=shown.opt)
+    if isinstance(shown, OnBases):
+        return of_a_basis(shown, head, side)
     if isinstance(shown, Averaged):
         both = shown.weights, head.weights  # apart from the first step of a round on
         return dict(weights=both, rule=shown.outer, gradients=head.weights, optimizer=head.opt)
@@ -156,14 +161,28 @@ def arrays(shown, head, task, low_rank, pool) -> dict:
     return held | {"rule": getattr(shown, "rule", ())}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in tiny.KINDS if kind != "quorum"])  # where a head is late by chance
+def of_a_basis(shown, head, side) -> dict:
+    """The same of a factor of rank 2 and its basis beside a matrix of 4 x 6, of sides in turn where the factor is longer."""
+    long = {"a": 6, "b": 4, "alternating": 6}[side]
+    factor, Q = (np.zeros((2, size), np.float32) for size in (long, 10 - long))
+    state = head.state or SGDState(factor)  # while a round lasts
+    return dict(
+        weights=shown.weights, adapters=(factor, head.replica, Q), gradients=(factor, head.replica),
+        optimizer=(state, head.opt, shown.momentum), rule=shown.outer,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in tiny.KINDS if "quorum" not in kind]
+)  # where a head is late by chance
 def test_memory_is_that_of_the_arrays_a_worker_holds(kind):
     session, main, shown, head = on_their_own(**tiny.KINDS[kind])
     task = session.built.task
     got = account.memory(task, session.built.method, main, head, session.built.meeting is MASTER)
     held = dict.fromkeys(account.KINDS, 0)
-    low_rank, pool = "adapters" in session.config.parts, "pool" in session.config.flat()
-    held |= {part: tree.nbytes(of) for part, of in arrays(shown, head, task, low_rank, pool).items()}
+    low_rank, flat = "adapters" in session.config.parts, session.config.flat()
+    own = arrays(shown, head, task, low_rank, "pool" in flat, flat.get("basis_side"))
+    held |= {part: tree.nbytes(of) for part, of in own.items()}
     full = 2 * tree.nbytes(task.weights) + tree.nbytes(task.optimizer.init(task.weights))
     assert got == held | dict(total=sum(held.values()), full_rank_total=full)
 

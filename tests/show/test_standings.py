@@ -137,6 +137,6 @@ def test_how_it_was_measured_is_said():
         "drawn, 120 training rows",
         "equal bytes",
         "5 seeds",
-        "by train loss on held-out rows, 2 seeds from 1000",
+        "by train loss with rows held out, 2 seeds from 1000",
     ):
         assert phrase in words
