@@ -16,7 +16,7 @@ from minilte.core.random import stream
 from minilte.core.types import Rule
 from minilte.disk.weights import sha256
 from minilte.job import checkpoint
-from minilte.library import KINDS
+from minilte.run.own import KINDS
 from minilte.methods.full import full
 from minilte.run.build import build
 
