@@ -14,6 +14,7 @@ from minilte.laws import (  # noqa: F401  they register their laws
     full_rank,
     low_rank,
     merges,
+    orthonormal,
     pairs,
     runs,
     steps,

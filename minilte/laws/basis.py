@@ -1,4 +1,6 @@
-"""A basis that all heads share: merges by a sum, projected descent, steps that see the subspace alone (laws L21 to L27)."""
+"""A basis that all heads share: merges by a sum, projected descent, steps that see the subspace alone (laws L21, L22, L26, L27)."""
+
+from collections.abc import Callable
 
 import numpy as np
 from hypothesis import strategies as st
@@ -6,11 +8,10 @@ from hypothesis import strategies as st
 from minilte.core import optim, tree
 from minilte.core.method import Method
 from minilte.core.optim import Optimizer
-from minilte.core.random import stream
 from minilte.core.types import Linear, Task, Weights
 from minilte.laws import oracle
 from minilte.laws.law import law
-from minilte.laws.strategies import SMOOTH, cases, networks
+from minilte.laws.strategies import SMOOTH, cases
 from minilte.laws.world import (
     ROUNDING,
     STEPS,
@@ -20,34 +21,18 @@ from minilte.laws.world import (
     build,
     matrices,
     run,
-    same_path,
     weights_along,
     whole,
     worst,
 )
-from minilte.methods.bases import Bases, Basis, keyed
+from minilte.methods.bases import Bases, Basis
 from minilte.methods.on_bases import shared_basis
 from minilte.optimizers.orthonormal import orthonormal
 from minilte.optimizers.polar import exact, quintic
 from minilte.steps.adamw import adamw
 
 BETA, REST = 0.9, 0.5  # momentum of the factors; rate of the replicas over theirs
-
-
-def by_svd(X: np.ndarray) -> np.ndarray:
-    """U V^T over the singular values above 1e-7 of the largest: the exact polar factor without a Gram matrix."""
-    U, s, Vt = np.linalg.svd(X, full_matrices=False)
-    known = s > 1e-7 * s[0]
-    return U[:, known] @ Vt[known]
-
-
-FACTORS = {"quintic": quintic, "exact": by_svd}
 LARGEST = {"exact": (exact, 1.0), "quintic": (quintic, 1.21)}  # polar factor -> its largest singular value
-MODES = [dict(averaged=True), dict(averaged=False), dict(averaged=True, moved=True)]  # of the momentum
-POLARS = (
-    STEPS
-    + "; the exact polar factor multiplies it by largest / least of the singular values that it keeps, up to 1e7"
-)
 
 
 def based(**fixed):
@@ -75,8 +60,13 @@ def basis_of(case: Case, task: Task, side: str, keep: int) -> Basis:
 
 def factors_step(name: str) -> Optimizer:
     """How factors step under the optimizer that the case names for a head."""
-    steps = {"sgd": optim.sgd(), "momentum": orthonormal(BETA, exact), "nesterov": orthonormal(BETA, quintic)}
+    steps = {"sgd": optim.sgd(), "momentum": steps_by(exact), "nesterov": steps_by(quintic)}
     return steps.get(name) or adamw()
+
+
+def steps_by(polar: Callable) -> Optimizer:
+    """Orthonormalised momentum by a polar factor."""
+    return orthonormal(BETA, polar)
 
 
 def method(world: World, basis: Basis, steps: Optimizer, normal=None, **more) -> Method:
@@ -165,85 +155,6 @@ def dense_path(case: Case, world: World, basis: Basis, move):
 
 
 @law(
-    "L23",
-    "The subspace, not its basis",
-    "orthonormalised steps (quintic, or exact with a relative cut-off): Q -> R Q with R orthogonal gives the same W, at any T, whatever becomes of the momentum",
-    lambda: st.tuples(based(samples=st.integers(3, 4)), st.sampled_from(MODES), st.sampled_from(list(FACTORS))),
-    1e-6,
-    POLARS,
-)
-def any_basis(drawn, variant):
-    """polar(X R^T) = polar(X) R^T for orthogonal R. So the momentum M R^T and the factor B R^T of the turned basis follow those of
-    the other, and B R^T R Q = B Q. Adam's steps, entry by entry, do not have this."""
-    (case, side, keep), mode, name = drawn
-    world = unequal(build(case))
-    basis = basis_of(case, world.task, side, keep)
-
-    def turned(number, period, shape):
-        R = stream(case.seed, "noise", number, period).standard_normal((shape[1], shape[1]))
-        return keyed(case.seed, number, period, shape) @ np.linalg.qr(R)[0]  # QR of it spans the same rows
-
-    steps = orthonormal(BETA, FACTORS[name])
-    plain, other = (method(world, basis, steps, normal, **mode) for normal in (None, turned))
-    return same_path(other, plain, case.heads, case.steps)
-
-
-@law(
-    "L24",
-    "No scale of the loss",
-    "orthonormalised steps: the loss times c > 0 gives the same W (no clipping; without replicas, whose optimizer may see it)",
-    lambda: st.tuples(
-        based(bias=False, samples=st.integers(3, 4)),
-        st.sampled_from([1e-3, 0.5, 7.0, 1e4]),
-        st.sampled_from(list(FACTORS)),
-    ),
-    1e-6,
-    POLARS,
-)
-def any_scale(drawn, variant):
-    """Gradients and momentum are c times as large, and polar(c X) = polar(X)."""
-    (case, side, keep), c, name = drawn
-    world = unequal(build(case))
-    basis, steps = basis_of(case, world.task, side, keep), orthonormal(BETA, FACTORS[name])
-    louder = Optimizer(
-        steps.init,
-        lambda params, grads, state, lr: steps.update(params, tree.map(lambda g: c * g, grads), state, lr),
-    )
-    plain, other = (method(world, basis, each) for each in (steps, louder))
-    return same_path(other, plain, case.heads, case.steps)
-
-
-@law(
-    "L25",
-    "Full-rank orthonormalised momentum",
-    "r = n <= m on side b, or r = m <= n on side a; same batch, T = 1, one period or the momentum moved: a merged step is W <- W - eta polar(G + beta M), M <- beta M + G",
-    lambda: st.tuples(
-        cases(activation=SMOOTH, decay=0.0, data="same", widths=networks(2, 5), samples=st.integers(3, 4)),
-        st.sampled_from(["a", "b"]),
-        st.booleans(),
-        st.sampled_from(list(FACTORS)),
-    ),
-    1e-6,
-    POLARS,
-)
-def full_rank_steps(drawn, variant):
-    """With r = n, Q is orthogonal: polar(X Q^T) Q = polar(X), and M Q^T is the momentum in the basis; moved to another,
-    M Q^T Q Q_new^T = M Q_new^T. Heads with the same batch take the same step, and shares sum to 1."""
-    case, side, moved, name = drawn
-    case = case._replace(every=1, widths=tuple(sorted(case.widths, reverse=side == "a")))
-    world = build(case)
-    ranks = {name: min(layer.W.shape) for name, layer in world.task.weights.items()}
-    basis = Basis(ranks, 1, 1 if moved else case.steps + 1, side, case.seed)
-
-    def move(period, layer, G, memory):
-        memory["M"] = BETA * memory.get("M", 0) + G
-        return FACTORS[name](G + BETA * memory["M"])
-
-    made = method(world, basis, orthonormal(BETA, FACTORS[name]), moved=moved)
-    return apart(weights_along(made, case.heads, case.steps), dense_path(case, world, basis, move))
-
-
-@law(
     "L26",
     "Rank by bases",
     "without decay rank(W_t - W_0) <= r times the number of bases used, for any optimizer, T, K, side",
@@ -280,7 +191,7 @@ def length_of_a_merge(drawn, variant):
     (case, side, keep), name = drawn
     polar, most = LARGEST[name]
     world = unequal(build(case))
-    made = method(world, basis_of(case, world.task, side, keep), orthonormal(BETA, polar))
+    made = method(world, basis_of(case, world.task, side, keep), steps_by(polar))
     before, errors, begun = matrices(world.task.weights), [], 0
     for done in run(made, case.heads, case.steps):
         rates = sum(world.task.rate(step) for step in range(begun, done.step))
