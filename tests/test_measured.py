@@ -580,3 +580,17 @@ def test_what_the_page_of_the_ladder_says_of_its_table_is_what_was_measured():
     ):
         assert phrase in text, phrase
     assert rows["lte"]["bytes"] / rows["fedit"]["bytes"] == pytest.approx(4, rel=0.01)  # "a quarter of the bytes"
+
+
+def test_tuning_comes_as_near_to_a_grid_by_hand_as_the_page_says():
+    kept = measured("ladder_by_hand")
+    ratios = {}
+    for name, of in kept.items():
+        best = min(of["score"], *(score for _, score in of["hand"]))
+        ratios[name] = of["score"] / best - 1
+        tried = {tuple(point.values()) for point, _ in of["hand"]}
+        assert len(tried) >= 6 and tuple(of["tuned"].values()) not in tried and not of["edges"]
+    text = (DOCS / "ladder.md").read_text(encoding="utf-8")
+    far = ratios.pop("diloco")
+    assert f"within {100 * max(ratios.values()):.1f} % of the best" in text and f"and DiLoCo within {100 * far:.1f} %" in text
+    assert ratios.keys() == {"full", "full+muon", "lte"} and max(*ratios.values(), far) <= 0.02
