@@ -555,8 +555,18 @@ def test_what_the_page_of_the_ladder_says_of_its_table_is_what_was_measured():
     by = lambda name, other, *more: paired(kept, name, other, *more)  # noqa: E731
     words = lambda of: f"{of[0]:.4f} ({of[1]:.4f} to {of[2]:.4f})".replace("-", "−")  # noqa: E731
     full, next_to = rows["full"], ("galore", "lora", "fedavg")
-    assert kept["rows"][0]["name"] == "full+muon" and all(row["behind"]["test_loss"]["low"] > 0 for row in kept["rows"][1:])
-    assert [row["name"] for row in kept["rows"][:7]] == ["full+muon", "shared-basis", "full", "galore", "diloco", "lora", "fedavg"]
+    assert kept["rows"][0]["name"] == "full+muon" and all(
+        row["behind"]["test_loss"]["low"] > 0 for row in kept["rows"][1:]
+    )
+    assert [row["name"] for row in kept["rows"][:7]] == [
+        "full+muon",
+        "shared-basis",
+        "full",
+        "galore",
+        "diloco",
+        "lora",
+        "fedavg",
+    ]
     assert all(low <= 0 <= high for _, low, high in (by(name, "diloco") for name in next_to))
     assert all(low <= 0 <= high for _, low, high in (by("lte+dare", "lte"), by("fedit", "fedex")))
     least = sorted(rows, key=lambda name: rows[name]["memory"])[:5]
@@ -592,5 +602,25 @@ def test_tuning_comes_as_near_to_a_grid_by_hand_as_the_page_says():
         assert len(tried) >= 6 and tuple(of["tuned"].values()) not in tried and not of["edges"]
     text = (DOCS / "ladder.md").read_text(encoding="utf-8")
     far = ratios.pop("diloco")
-    assert f"within {100 * max(ratios.values()):.1f} % of the best" in text and f"and DiLoCo within {100 * far:.1f} %" in text
+    assert (
+        f"within {100 * max(ratios.values()):.1f} % of the best" in text
+        and f"and DiLoCo within {100 * far:.1f} %" in text
+    )
     assert ratios.keys() == {"full", "full+muon", "lte"} and max(*ratios.values(), far) <= 0.02
+
+
+def test_what_the_page_of_the_ladder_says_of_unlike_rows_is_what_was_measured():
+    kept, text = measured("ladder_unlike"), " ".join((DOCS / "ladder.md").read_text(encoding="utf-8").split())
+    by = lambda name, other: paired(kept, name, other)  # noqa: E731
+    words = lambda of: f"{of[0]:.4f} ({of[1]:.4f} to {of[2]:.4f})"  # noqa: E731
+    alike = {row["name"]: row["scores"]["test_loss"]["mean"] for row in measured("ladder")["rows"]}
+    here = {row["name"]: row["scores"]["test_loss"]["mean"] for row in kept["rows"]}
+    assert kept["shared"]["shards"] == "dirichlet:0.3" and len(here) == 8
+    assert all(abs(here[name] - alike[name]) < 0.005 for name in ("full", "full+muon"))
+    for phrase in (
+        f"FedAvg is {words(by('fedavg', 'full'))} behind AdamW, and LTE {words(by('lte', 'fedavg'))} behind FedAvg",
+        f"FedIT is {by('lte', 'fedit')[0]:.4f} ahead of LTE",
+        f"loses {by('lte+outer', 'lte')[0]:.4f} here",
+        f"is {words(by('shared-basis', 'full'))} behind AdamW and {by('fedavg', 'shared-basis')[0]:.4f} ahead of FedAvg",
+    ):
+        assert phrase in text, phrase

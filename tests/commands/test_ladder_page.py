@@ -30,7 +30,11 @@ def test_a_picture_is_drawn_of_what_was_measured(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_ladder_of_the_docs_has_what_a_fair_one_needs(name):
     kept = ladder_page.measured(PAGE, name)
-    assert kept["rules"]["seeds"] >= 5 and kept["data"]["rows"] == 60_000 and len(kept["rows"]) >= {"ladder": 14}.get(name, 8)
+    assert (
+        kept["rules"]["seeds"] >= 5
+        and kept["data"]["rows"] == 60_000
+        and len(kept["rows"]) >= {"ladder": 14}.get(name, 8)
+    )
     for of in kept["rows"]:
         assert len(of["scores"]["test_loss"]["values"]) == kept["rules"]["seeds"] and not of["edges"]
         tried = [score for _, score in of["grid"] if score is not None]
