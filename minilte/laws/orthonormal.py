@@ -35,7 +35,7 @@ FACTORS = {"quintic": quintic, "exact": by_svd}
     "The subspace, not its basis",
     "orthonormalised steps (quintic, or exact with a relative cut-off): Q -> R Q with R orthogonal gives the same W, at any T, whatever becomes of the momentum",
     lambda: st.tuples(based(samples=st.integers(3, 4)), st.sampled_from(MODES), st.sampled_from(list(FACTORS))),
-    1e-6,
+    1e-8,
     POLARS,
 )
 def any_basis(drawn, variant):
@@ -63,7 +63,7 @@ def any_basis(drawn, variant):
         st.sampled_from([1e-3, 0.5, 7.0, 1e4]),
         st.sampled_from(list(FACTORS)),
     ),
-    1e-6,
+    1e-8,
     POLARS,
 )
 def any_scale(drawn, variant):
@@ -89,7 +89,7 @@ def any_scale(drawn, variant):
         st.booleans(),
         st.sampled_from(list(FACTORS)),
     ),
-    1e-6,
+    1e-8,
     POLARS,
 )
 def full_rank_steps(drawn, variant):
