@@ -71,9 +71,18 @@ def settings(place: str, actions: dict[str, argparse.Action]) -> Iterator[str]:
     if len(parts) == 1:
         yield from table(("option", "default", "meaning"), rows)
     elif rows:
+        yield from usual(parts)
         of = ["all" if len(having) == len(parts) else quoted(having) for _, having in found.values()]
         rows = [(option, owners, *rest) for (option, *rest), owners in zip(rows, of)]
         yield from table(("option", "of", "default", "meaning"), rows)
+
+
+def usual(parts: Sequence[type]) -> Iterator[str]:
+    """What parts want otherwise than by the defaults in the tables."""
+    for cls in parts:
+        if cls.usual:
+            wanted = ", ".join(f"`--{flag_name(name)} {value:g}`" for name, value in cls.usual.items())
+            yield from ["", f"Unless they are given, {chosen_by(cls)} has {wanted}."]
 
 
 def chosen_by(cls: type) -> str:

@@ -33,14 +33,6 @@ class Match(NamedTuple):
     low: float  # the interval of the mean
     high: float
 
-    def words(self) -> str:
-        """The ratio as it may be said."""
-        if self.short:
-            return f"more than {max(self.ratios):.3g} at {self.short} of {len(self.ratios)} seeds"
-        if self.early:
-            return f"at most {min(self.ratios):.3g} at {self.early} of {len(self.ratios)} seeds"
-        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
 
 Trained = Callable[
     [float, dict], tuple[float, list]

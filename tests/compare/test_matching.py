@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from minilte.compare import matching
 from minilte.compare.matching import crossing, match, matched
+from minilte.show.standings import ratio
 
 HORIZONS = sorted({1.0} | {2.0**power for powers in matching.SIDES.values() for power in powers})
 
@@ -76,14 +77,16 @@ def test_what_no_horizon_reaches_is_more_than_the_largest():
     scores, asked, _ = climbed([0.5, 0.5], goals)
     found = match("a", "b", "test_loss", scores, goals)
     assert asked == [2**0.5, 2.0, 2**1.5, 4.0]
-    assert found.short == 1 and found.ratios[0] == 4.0 and found.words() == "more than 4 at 1 of 2 seeds"
+    assert found.short == 1 and found.ratios[0] == 4.0 and ratio(found._asdict()) == "more than 4 (1 of 2 seeds)"
 
 
 def test_what_the_shortest_reaches_is_at_most_that():
     goals = [1e9, 1e9]
     scores, _, _ = climbed([0.5, 0.5], goals)
     found = match("a", "b", "test_loss", scores, goals)
-    assert found.early == 2 and found.ratios == (0.25, 0.25) and found.words() == "at most 0.25 at 2 of 2 seeds"
+    assert (
+        found.early == 2 and found.ratios == (0.25, 0.25) and ratio(found._asdict()) == "at most 0.25 (2 of 2 seeds)"
+    )
 
 
 @pytest.mark.parametrize(
