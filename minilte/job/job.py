@@ -93,8 +93,9 @@ def run(path: Path, session: Session, watch: Watch) -> dict | Stopped:
             try:
                 return go_on(path, session, watch, pulse)
             except DiskTrouble as trouble:
-                trouble.args = (f"{trouble}, then --resume",)
-                raise
+                told = DiskTrouble(f"{trouble}, then --resume")  # of its own: processes as threads may share the other
+                told.agreed = trouble.agreed
+                raise told from None
 
 
 def go_on(path: Path, session: Session, watch: Watch, pulse: Pulse | None) -> dict | Stopped:
