@@ -16,9 +16,9 @@ from minilte.core.random import stream
 from minilte.core.types import Rule
 from minilte.disk.weights import sha256
 from minilte.job import checkpoint
-from minilte.run.own import KINDS
 from minilte.methods.full import full
 from minilte.run.build import build
+from minilte.run.own import KINDS
 
 NET = networks.mlp([6, 5, 4], "tanh", loss="squared-error")
 

@@ -93,6 +93,18 @@ KINDS = {  # one run of each kind of state
         method="shared-basis", basis_rank=2, quant="int8", send_momentum=False, topology="server"
     ),
     "shared-basis-adamw": dict(method="shared-basis", basis_rank=2, keep_basis=1, basis_step="adamw", basis_side="b"),
+    "shared-basis-int8-wire": dict(
+        method="shared-basis", basis_rank=2, keep_basis=2, wire="int8", move_remainder=True
+    ),
+    "shared-basis-int4-wire": dict(
+        method="shared-basis", basis_rank=2, keep_basis=2, wire="int4", basis_side="alternating"
+    ),
+    "shared-basis-nf4-wire": dict(
+        method="shared-basis", basis_rank=2, keep_basis=3, wire="nf4", quant="int8", send_momentum=False
+    ),
+    "shared-basis-brain-wire": dict(
+        method="shared-basis", basis_rank=2, keep_basis=2, wire="bfloat16", bad_heads="clip", basis_side="alternating"
+    ),
     "full-server": dict(method="full", topology="server"),
     "residual": dict(model="residual-mlp", widths=(5, 5)),
     "shares": dict(shares=(0.75, 0.25)),
@@ -102,6 +114,8 @@ KINDS = {  # one run of each kind of state
     "server-reset": dict(topology="server", reset="ab"),
     "quorum": dict(bad_heads="skip", topology="server", quorum=1),
     "half-wire": dict(wire="float16"),
+    "int8-wire": dict(wire="int8", merge_rule="ties"),
+    "nf4-wire": dict(wire="nf4", reset="b", topology="server"),
     "brain-wire": dict(topology="server", wire="bfloat16", replicas="frozen"),
     "nf4": dict(quant="nf4", quant_block=16),
     "int4-fake": dict(quant="int4", quant_mode="fake", quant_scale="row"),

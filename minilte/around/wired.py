@@ -1,13 +1,13 @@
 """A method whose factors travel on a thin wire: coded by the sender, decoded by the receiver."""
 
-from minilte.comm.wire import Wire, decoded, encoded, template
 from minilte.core.method import Method
 from minilte.methods.facts import known
+from minilte.quant.wire import FULL, Wire, decoded, encoded, template
 
 
 def wired(method: Method, wire: Wire) -> Method:
-    """The method with its `factors` coded. Error feedback: V_n becomes what was decoded, see `comm.wire`."""
-    if wire.dtype is None:
+    """The method with its `factors` coded. Error feedback: V_n becomes what was decoded, see `quant.wire`."""
+    if wire is FULL:
         return method
 
     def tell(head):

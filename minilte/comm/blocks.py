@@ -10,3 +10,13 @@ def block(total: int, parts: int, index: int) -> range:
     size, extra = divmod(total, parts)
     start = index * size + min(index, extra)
     return range(start, start + size + (index < extra))
+
+
+def rows_of_heads(total: int, heads: int, own: range) -> range:
+    """The rows, of so many, that fall to some of the heads: those of a process follow from those of its heads.
+
+    >>> [rows_of_heads(5, 8, block(8, 2, process)) for process in range(2)]
+    [range(0, 4), range(4, 5)]
+    """
+    start, stop = (sum(len(block(total, heads, n)) for n in range(end)) for end in (own.start, own.stop))
+    return range(start, stop)

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from minilte.comm.blocks import block
-from minilte.comm.buffers import as_bytes, cat, cut, filled, kinds, leaf_dtype, leaves_as, spans
+from minilte.comm.buffers import as_bytes, cat, cut, filled, kinds, leaves_as
 from minilte.core import tree
 from minilte.core.errors import ProcessesDisagree
 from minilte.core.types import Array, Tree
@@ -112,33 +112,20 @@ class Communicator:
         self.stop = int(stop)
         return losses
 
-    def sum(self, trees: Sequence[Tree], like: Tree, notes: Sequence[float]) -> tuple[Tree, list]:
-        """The sum of every head's tree, added in head order by slices: each process adds one slice, then all share.
-
-        Sends ((P-1)/P) N M numbers in the first collective and (P-1) M in the second, over all processes; counted by the
-        kinds at the top of the tree.
-        """
-        dtype = leaf_dtype(like)
-        rows = np.empty((len(trees), tree.size(like)), dtype)  # of each head here, its tree as a vector
-        for row, each in zip(rows, trees, strict=True):
-            leaves = leaves_as(like, each)
-            for place, leaf in zip(cut(row, [leaf.size for leaf in leaves]), leaves):
-                place[:] = leaf.reshape(-1)
-        slices = [block(tree.size(like), self.size, process) for process in range(self.size)]
-        here = len(slices[self.process]) * dtype.itemsize
-        parts = [as_bytes(rows[:, piece.start : piece.stop]) for piece in slices]
+    def by_slices(self, parts: Sequence[Array], sizes: Sequence[int], add: Callable, notes: Sequence[float]):
+        """parts[p] are the bytes of the heads here, one after the other, in slice p, sizes[p] of each; `add` makes the slice that
+        all get of those of all heads. Returns all slices, and the notes."""
+        here = sizes[self.process]
         arrived = self.transport.alltoall(parts, [len(own) * here for own in self.blocks])
-        shapes = [(len(own), len(slices[self.process])) for own in self.blocks]
-        mine = in_order([row for part, shape in zip(arrived, shapes) for row in part.view(dtype).reshape(shape)])
-        sizes = [len(piece) * dtype.itemsize for piece in slices]
+        mine = add([row for part, own in zip(arrived, self.blocks) for row in part.reshape(len(own), here)])
         buffer = self.transport.gather(cat([mine, self._note(notes)]), self._counts(sizes), everywhere=True)
-        for kind, span in spans(like).items():
-            inside = [len(range(max(s.start, span.start), min(s.stop, span.stop))) * dtype.itemsize for s in slices]
-            away = len(trees) * (sum(inside) - inside[self.process])  # each head's numbers in the others' slices
-            self.sent[kind] += away + (self.size - 1) * inside[self.process]  # and this process's own slice, added
         self.sent["headers"] += 8 * (len(self.mine) + 2) * (self.size - 1)
-        pieces, losses = self._cut(buffer, sizes, agreed=True)
-        return filled(np.concatenate(pieces), like), losses
+        return self._cut(buffer, sizes, agreed=True)
+
+    def count_slices(self, kind: str, sizes: Sequence[int], heads: int) -> None:
+        """Count what a sum by slices of these sizes sends: each head's bytes in the others' slices, and the own slice, added."""
+        own = sizes[self.process]
+        self.sent[kind] += heads * (sum(sizes) - own) + (self.size - 1) * own
 
     def _note(self, notes: Sequence[float]) -> Array:
         """What is sent behind the payload: a number a head, this process's wish to stop, and its mark."""
@@ -183,11 +170,3 @@ class Communicator:
         self._compare({process: mark for process, (*_, mark) in enumerate(notes)}, agreed)
         self.stop = int(np.nanmax([wish for *_, wish, _ in notes]))
         return [piece[:size] for piece, size in pieces], [loss for *losses, _, _ in notes for loss in losses]
-
-
-def in_order(stack: Sequence[Array]) -> Array:
-    """stack[0] + stack[1] + …, added from the first to the last.    (N,k)->(k,)"""
-    total = stack[0].copy()
-    for vector in stack[1:]:
-        total += vector
-    return total

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minilte.comm.communicator import Communicator, in_order
+from minilte.comm import sums
+from minilte.comm.communicator import Communicator
+from minilte.comm.sums import in_order
 from minilte.core import tree
 from minilte.core.errors import MinilteError
 from minilte.core.method import Meeting, Method
@@ -22,8 +24,18 @@ from minilte.core.types import Tree
 def hear_all(comm: Communicator, method: Method, main: Tree, shown: Tree, heads: Sequence[Tree], step: int):
     """All processes gather every head's tree, or the sum of them, and make the same merge."""
     said, losses = [method.tell(head) for head in heads], [head.loss for head in heads]
-    if method.adds:
-        heard, losses = comm.sum(said, method.like(0, shown, step), losses)
+
+    if method.answer:
+        like = method.like(0, shown, step)
+
+        def add(rows):
+            nonlocal heads
+            total, heads = method.answer(rows, heads, like)
+            return total
+
+        heard, losses = sums.of_rows(comm, said, like, add, losses)
+    elif method.adds:
+        heard, losses = sums.of_numbers(comm, said, method.like(0, shown, step), losses)
     else:
         heard, losses = comm.gather(said, [method.like(n, shown, step) for n in range(comm.heads)], losses)
     try:
@@ -31,7 +43,7 @@ def hear_all(comm: Communicator, method: Method, main: Tree, shown: Tree, heads:
     except MinilteError as trouble:
         trouble.agreed = True  # all make this merge, so all raise this error
         raise
-    return main, main, losses
+    return main, main, heads, losses
 
 
 EVERYONE = Meeting(lambda comm, method, main, step: (main, main), hear_all)
@@ -58,7 +70,7 @@ def merge_by_master(comm: Communicator, method: Method, main: Tree, shown: Tree,
         buffer = method.show(main, step)
     losses = comm.spread(buffer, losses, method.lasting)
     shown = method.view(buffer, shown, dict(zip(comm.mine, said)))
-    return main, shown, losses
+    return main, shown, heads, losses
 
 
 MASTER = Meeting(begin_under_master, merge_by_master)

@@ -16,7 +16,7 @@ def itself(topology, config) -> tuple[str, ...]:
     return ()
 
 
-@part("topology", "default", gives={"each"})
+@part("topology", "default", gives={"each", "codes"})
 class Default:
     """An all-gather of all heads, or their sum where that is enough; a master where W is quantized."""
 
@@ -26,7 +26,7 @@ class Default:
         return ("server",) if coded(config) else ()
 
 
-@part("topology", "auto", needs={"factors"}, gives={"each"})
+@part("topology", "auto", needs={"factors"}, gives={"each", "codes"})
 class Auto:
     """The fewest bytes with a head on every process: by the heads, so that processes do not change a run's numbers."""
 
@@ -36,7 +36,7 @@ class Auto:
         return ("server",) if coded(config) else ("allgather", "allreduce", "server")
 
 
-@part("topology", "allgather", needs={"factors"}, gives={"each"})
+@part("topology", "allgather", needs={"factors"}, gives={"each", "codes"})
 class Allgather:
     """Every process gets every head's factors and makes the same merge."""
 
@@ -50,7 +50,7 @@ class Allreduce:
     meeting, sums, quorum, among = EVERYONE, True, 0, itself
 
 
-@part("topology", "server", gives={"each"}, because="quorum")
+@part("topology", "server", gives={"each", "codes"}, because="quorum")
 class Server:
     """A master on process 0 gathers all heads, merges, and broadcasts a view."""
 

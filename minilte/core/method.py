@@ -26,6 +26,7 @@ class Method(NamedTuple):
     frame: Callable[[], Tree]  # () -> a template of that
     view: Callable[[Tree, Tree, dict | None], Tree]  # (sent down, view before, what the heads here said) -> view
     adds: bool = False  # is the sum of what heads say enough?
+    answer: Callable | None = None  # (a slice of what heads say, heads here, like) -> what all get of it, heads
     lasting: tuple[str, ...] = ()  # the kinds of a view that are needed of every merge, not of the newest alone
     together: Callable[..., list[Tree]] | None = None  # (shown, heads, start, stop, each): a faster `local` of many
     facts: Any = None  # what others may ask in the place of its name, see methods.facts
@@ -55,7 +56,7 @@ class Meeting(NamedTuple):
     """Who hears what at a merge, and so who merges. `shown` is what the heads here see of the main state."""
 
     open: Callable[..., tuple[Tree, Tree]]  # (comm, method, main, step) -> main, shown
-    merge: Callable[..., tuple[Tree, Tree, list[float]]]  # (comm, method, main, shown, heads, step) -> …, losses
+    merge: Callable[..., tuple]  # (comm, method, main, shown, heads, step) -> main, shown, heads, losses
 
 
 def rounds(
@@ -73,7 +74,7 @@ def rounds(
         else:
             heads = method.together(shown, heads, start, stop, comm.each)
         # W <- W + sum_n w_n s_n (B_n A_n - V_n), and V_n <- B_n A_n
-        main, shown, losses = meeting.merge(comm, method, main, shown, heads, stop)
+        main, shown, heads, losses = meeting.merge(comm, method, main, shown, heads, stop)
         heads = comm.each(lambda head: method.hear(shown, head, stop), heads)  # a reset, new replicas
         start = stop
         yield Round(stop, main, heads, losses, shown)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from minilte.comm.blocks import block
+from minilte.comm.blocks import block, rows_of_heads
 from minilte.comm.buffers import kinds, leaf_dtype, payload, spans
 from minilte.comm.meetings import MASTER
 from minilte.core import tree
@@ -21,6 +21,8 @@ def merge_bytes(
     """
     own = slices(heads, processes)
     like, master = method.like(0, shown, step), meeting is MASTER
+    if method.answer:
+        return {kind: sliced(own, sizes) for kind, sizes in by_rows(like, own).items()}
     if method.adds and not master:
         return by_slices(like, own)
     sent = Counter(dict.fromkeys(kinds(like), 0))
@@ -40,6 +42,8 @@ def link_bytes(method: Method, meeting: Meeting, shown: Tree, heads: int, step: 
     if meeting is MASTER:
         return sum(merge_bytes(method, meeting, shown, heads, heads, step).values())
     like = method.like(0, shown, step)
+    if method.answer:
+        return sliced_link([1] * heads, [sum(sizes) for sizes in zip(*by_rows(like, [1] * heads).values())])
     if method.adds:
         return leaf_dtype(like).itemsize * sliced_link([1] * heads, slices(tree.size(like), heads))
     return allgather(heads, max(payload(kinds(method.like(n, shown, step))) for n in range(heads)))
@@ -57,3 +61,12 @@ def by_slices(like: Tree, own: list[int]) -> dict[str, int]:
         sizes = [len(range(max(piece.start, span.start), min(piece.stop, span.stop))) for piece in blocks]
         sent[kind] = leaf_dtype(like).itemsize * sliced(own, sizes)
     return sent
+
+
+def by_rows(like: dict, own: list[int]) -> dict[str, list[int]]:
+    """kind -> bytes of each process's slice of a sum in rows, of which that of a process is that of its heads."""
+    blocks = [block(sum(own), len(own), process) for process in range(len(own))]
+    return {
+        kind: [len(rows_of_heads(len(rows), sum(own), of)) * rows.shape[1] for of in blocks]
+        for kind, rows in like.items()
+    }

@@ -196,11 +196,16 @@ def adapter_of_run(run: Path, config: Config, final: Weights, extra: dict[str, A
     refuse_others(config, inputs_of(run / "env.json"), given)
     if method.facts.one_lora is None:
         raise BadInput(
-            f"peft: {config.method.name} with these settings does not move W by factors that are still there (a reset, "
-            "a rule, codes, sums of dense changes, or no adapters at all); use npz or safetensors"
+            f"peft: {config.method.name} with these settings does not move W by factors that are still there (a reset, a rule, "
+            "codes, sums of dense changes, more bases than a low rank holds, or no adapters at all); use npz or safetensors"
         )
     state = resume.latest(run, session)
     if state.step != config.steps:
         raise BadInput(f"{run}: expected a checkpoint of step {config.steps} for the factors, got step {state.step}")
     heads, scales, w = method.facts.one_lora(state.main)
+    k = method.facts.decayed(state.main)
+    start = {
+        name: layer._replace(W=(k * layer.W).astype(layer.W.dtype)) if name in heads[0] else layer
+        for name, layer in start.items()
+    }
     return peft_files(start, final, heads, scales, w, -(-config.steps // method.every), extra)

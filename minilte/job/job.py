@@ -93,7 +93,8 @@ def run(path: Path, session: Session, watch: Watch) -> dict | Stopped:
             try:
                 return go_on(path, session, watch, pulse)
             except DiskTrouble as trouble:
-                told = DiskTrouble(f"{trouble}, then --resume")  # of its own: processes as threads may share the other
+                # an exception of its own: processes as threads may share the other
+                told = DiskTrouble(f"{trouble}, then --resume")
                 told.agreed = trouble.agreed
                 raise told from None
 

@@ -20,6 +20,7 @@ from minilte.laws import (  # noqa: F401  they register their laws
     steps,
     telescoping,
     tokens,
+    wires,
 )
 from minilte.laws.law import Law, Verdict, in_order, try_law
 from minilte.laws.world import Case, Variant, build

@@ -12,10 +12,10 @@ from minilte.core.errors import BadInput
 from minilte.core.head import replica_of
 from minilte.core.method import Method
 from minilte.core.optim import Optimizer
-from minilte.core.types import Task, Weights
+from minilte.core.types import Adapter, Task, Weights
 from minilte.methods.adapters import adapted_names, refuse_ranks
 from minilte.methods.bases import Bases, Basis
-from minilte.methods.facts import Facts
+from minilte.methods.facts import Facts, Remainder
 from minilte.methods.lte import MERGE_EVERY
 from minilte.methods.on_bases import shared_basis
 from minilte.optimizers.orthonormal import STEPS
@@ -28,8 +28,8 @@ from minilte.settings.part import part
 @part(
     "method",
     "shared-basis",
-    brings=("guard", "quant"),
-    gives={"sums", "any number", "served W"},
+    brings=("guard", "quant", "wire"),
+    gives={"sums", "codes", "served W"},
     usual={"lr": 0.1, "weight_decay": 0.02, "outer_rate": 1.0, "outer_momentum": 0.0},
     rates=(0.05, 0.1, 0.2),
 )
@@ -57,6 +57,9 @@ class SharedBasis:
     send_momentum: bool = knob(True, "average the momentum at merges, else every head keeps its own; adamw keeps it")
     move_momentum: bool = knob(
         False, "turn the momentum into a new basis, where else it begins at zero; not of adamw"
+    )
+    move_remainder: bool = knob(
+        False, "turn what a thin wire has still to send into a new basis, where else it is dropped"
     )
     replica_lr: float = knob(4e-3, "largest rate of the run's optimizer, for what has no basis", above=0.0)
     outer_rate: float = OUTER_RATE
@@ -86,7 +89,10 @@ class SharedBasis:
             task._replace(optimizer=rest), task.shards, bases, steps, self.replica_lr / config.lr, config.weight_decay,
             averaged, self.move_momentum, *outer,
         )  # fmt: skip
-        method = method._replace(facts=facts(task, task.shards, bases, steps, averaged))
+        known = facts(task, task.shards, bases, steps, averaged, self.move_remainder)
+        method = method._replace(
+            facts=known._replace(**ends(task, bases, config.weight_decay, outer == (1, 0), config.steps))
+        )
         return one_by_one(method) if any("each" in part.needs for part in config.parts.values()) else method
 
     def ranks(self, weights: Weights) -> dict[str, int]:
@@ -102,12 +108,41 @@ class SharedBasis:
         return fitting
 
 
-def facts(task: Task, w: Sequence[float], bases: Bases, steps: Optimizer, averaged: bool) -> Facts:
-    """The facts of heads with shares w, whose factors step by `steps`."""
+def ends(task: Task, bases: Bases, decay: float, plain: bool, steps: int) -> dict:
+    """The facts of how far a run can come: a rank bound where nothing decays (law L26), and, where W is then k W_0 and a change
+    of that rank, the change as an adapter. `plain` is without an outer step."""
+    basis, W_0 = bases.of, {name: task.weights[name].W for name in bases.of.ranks}
+
+    def rank(name: str, step: int) -> int:
+        """The largest rank of the change after so many steps: r for every basis that was used."""
+        return min(*W_0[name].shape, basis.ranks[name] * (1 + basis.period(max(0, step - 1))))
+
+    def decayed(main):
+        """k: at every merge 1 - lambda sum eta_t of what it was."""
+        left, last = 1.0, int(main.step)
+        for start in range(0, last, basis.every):
+            left *= 1 - decay * sum(task.rate(t) for t in range(start, min(start + basis.every, last)))
+        return left
+
+    def one_lora(main):
+        pairs, left = {}, decayed(main)
+        for name, W in W_0.items():
+            U, sigma, Vt = np.linalg.svd(main.weights[name].W.astype(np.float64) - left * W, full_matrices=False)
+            few = rank(name, int(main.step))
+            pairs[name] = Adapter(A=Vt[:few].astype(W.dtype), B=(U * sigma)[:, :few].astype(W.dtype))
+        return [pairs], [dict.fromkeys(pairs, 1.0)], [1.0]
+
+    known = {} if decay else {"bound": {name: rank(name, steps) for name in W_0}, "bound_law": "L26"}
+    low = any(rank(name, steps) < min(W.shape) for name, W in W_0.items())
+    return known | ({"one_lora": one_lora, "decayed": decayed} if low and (plain or not decay) else {})
+
+
+def facts(task: Task, w: Sequence[float], bases: Bases, steps: Optimizer, averaged: bool, moved: bool) -> Facts:
+    """The facts of heads with shares w, whose factors step by `steps`; `moved` is of what a thin wire has still to send."""
     basis = bases.of
+    period = max((0, 1), key=lambda period: tree.size(bases.zeros(period)))  # of sides in turn the larger
 
     def held(main, head, all_heads):
-        period = max((0, 1), key=lambda period: tree.size(bases.zeros(period)))  # of sides in turn the larger
         factors, drawn = bases.zeros(period), bases.blank(period)
         return {
             "weights": main.weights,
@@ -139,4 +174,12 @@ def facts(task: Task, w: Sequence[float], bases: Bases, steps: Optimizer, averag
         factors = bases.zeros(basis.period(step - 1))
         return head._replace(state=steps.init(factors), opt=task.optimizer.init(head.replica))
 
-    return Facts(held=held, still=still, distance=distance, recover=recover)
+    def carried(factors, step):
+        old, new = basis.period(step - 1), basis.period(step)
+        if new == old:
+            return factors
+        return bases.turned(factors, old, new) if moved else bases.zeros(new)
+
+    longest = np.concatenate([factor.reshape(-1) for factor in bases.zeros(period).values()])
+    remainder = Remainder(tree.blank(longest), carried)
+    return Facts(held=held, remainder=remainder, still=still, distance=distance, recover=recover)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilte.around.fed_back import fed_back
 from minilte.around.wired import wired
 from minilte.comm.meetings import MASTER
 from minilte.core import networks, tree
@@ -18,6 +19,7 @@ from minilte.data.dataset import Dataset, prepared
 from minilte.disk.weights import read_weights
 from minilte.methods.adapters import adapted_names
 from minilte.methods.facts import known
+from minilte.quant.wire import FULL, Wire
 from minilte.run.inputs import sums
 from minilte.settings.config import Config
 
@@ -115,7 +117,7 @@ def make_method(config: Config, task: Task) -> Method:
     method = method._replace(facts=known(method))
     wraps = {
         "guard": lambda method: config.guard.wrap(method, config.heads),
-        "wire": lambda method: wired(method, config.wire.wire),
+        "wire": lambda method: thinned(method, config.wire.wire, config.heads, master),
         "quant": lambda method: config.quant.wrap(
             method, task.weights, beside(config, task.weights), master, config.seed, config.dtype
         ),
@@ -124,6 +126,13 @@ def make_method(config: Config, task: Task) -> Method:
         if place in config.parts and (place != "quant" or config.quant.coded):
             method = wraps[place](method)
     return method
+
+
+def thinned(method: Method, wire: Wire, heads: int, master: bool) -> Method:
+    """The method on a wire. What rounds away is kept where the method keeps it: in V_n, or by each head."""
+    if wire is FULL:
+        return method
+    return fed_back(method, wire, heads, master) if known(method).remainder else wired(method, wire)
 
 
 def settled(config: Config, dealt: Dealt, net: Network) -> tuple[Config, str]:

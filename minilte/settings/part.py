@@ -22,6 +22,7 @@ PARTS: dict[str, dict[str, type]] = {}  # place -> name -> class
 
 FACTS = {  # a word that one part needs and another gives, and how to have it
     "each": "what every head sends, one by one: --topology allgather or server",
+    "codes": "factors that travel: --topology allgather or server",
     "sums": "a method whose merge needs sums alone",
     "factors": "a method that merges factors",
     "served W": "a method whose master sends W",

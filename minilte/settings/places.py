@@ -93,7 +93,9 @@ PLACES = {
         "topology",
         "who sends what to whom at a merge",
     ),
-    "wire": place(parts("comm", wire="full float16 bfloat16"), "wire", "how factors travel", always=False),
+    "wire": place(
+        parts("quant", wire="full float16 bfloat16 int8 int4 nf4"), "wire", "how factors travel", always=False
+    ),
     "guard": place(
         parts("around", guarded="stop skip clip"),
         "bad_heads",

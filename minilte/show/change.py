@@ -10,6 +10,10 @@ from minilte.show.past import Named, Run
 from minilte.show.pictures import by_index, measured
 
 LAYERS = 6  # of a network that are drawn; the tables list all
+ENDS = {  # where singular values must end, by the law that says so
+    "L2": "Without resets they end at the sum of the heads' ranks at the latest",
+    "L26": "Without decay they end at the rank of a basis times the number of bases at the latest",
+}
 ZERO = 1e-6  # a Grassmann distance below this is 0: an arc cosine near 1 keeps half the digits
 RANKS = {"effective_rank": "effective rank of Wₜ − W₀", "stable_rank": "stable rank of Wₜ − W₀"}
 ALIGNMENT = {"cosine": "cosine between heads", "grassmann": "Grassmann distance"}
@@ -42,7 +46,7 @@ def change(entry: Named) -> Iterator[Html]:
         bound = str(min(bounds[name], m, n)) if name in bounds else "none"
         ranks = [cell(of[key]) for key in ("rank", "stable_rank", "effective_rank")]
         rows.append([name, f"{m} × {n}", bound, *ranks])
-    head = ["layer", "shape", "bound (L2)", "rank", "stable rank", "effective rank"]
+    head = ["layer", "shape", f"bound ({law_of(run)})", "rank", "stable rank", "effective rank"]
     yield table(head, rows, f"Ranks of W − W₀ at step {newest.step}", wide=True)
 
 
@@ -91,7 +95,9 @@ def growth(entry: Named, name: str) -> Html:
     m, n = entry.run.built.task.weights[name].W.shape
     bound, full, known = bounds_of(entry.run).get(name), min(m, n), spectra(entry.run, name)
     law = (
-        "" if bound is None else f"; L2 allows rank {bound}" if bound < full else f"; L2 allows the full rank, {full}"
+        ""
+        if bound is None
+        else f"; {law_of(entry.run)} allows " + (f"rank {bound}" if bound < full else f"the full rank, {full}")
     )
     svg = figures.growth(f"{entry.key}-{name}", known, None if bound is None or bound > full else bound)
     label, sigma = known[-1]
@@ -127,8 +133,13 @@ def steps_drawn(run: Run) -> str:
         f"Singular values of Wₜ − W₀ that stand out of the rounding of W, at {when}: all that the folder keeps of W."
     )
     if bounds_of(run):
-        words += " Without resets they end at the sum of the heads' ranks at the latest (L2): the dotted line."
+        words += f" {ENDS[law_of(run)]} ({law_of(run)}): the dotted line."
     return words
+
+
+def law_of(run: Run) -> str:
+    """The law that bounds the ranks of the run's change."""
+    return run.built.method.facts.bound_law
 
 
 def bounds_of(run: Run) -> dict[str, int]:

@@ -132,7 +132,7 @@ def changed_heads(run: Run) -> Iterator[str]:
     """Whether the number of heads changed, and the laws of constant shares that this ended."""
     if run.resized:
         facts = run.built.method.facts if run.built else Facts()
-        laws = " and ".join(law for law, holds in (("L1", facts.one_lora), ("L2", facts.bound)) if holds)
+        laws = " and ".join(law for law, holds in (("L1", facts.one_lora), (facts.bound_law, facts.bound)) if holds)
         ended = f", which ended {laws} for the run as a whole" if laws else ""
         yield f"the number of heads changed on the way{ended}"
 

@@ -127,7 +127,7 @@ def accuracy(name: str, records: Sequence[Record], batch: int) -> str:
 
 
 def growth(name: str, spectra: Sequence[tuple[str, Array]], bound: int | None) -> str:
-    """Singular values of a layer's change, the earlier the fainter; dotted where they must end by law L2."""
+    """Singular values of a layer's change, the earlier the fainter; dotted where they must end by a law."""
     lines = [
         Line(*by_index(sigma), label, alpha=PALE + (1 - PALE) * i / len(spectra))
         for i, (label, sigma) in enumerate(spectra, 1)

@@ -24,7 +24,7 @@ def run_pictures(
 ) -> None:
     """All pictures of a finished run, in plots/ of its folder. Raises DiskTrouble.
 
-    `dense` are the final weights, `versus` the summary of the baseline, `bounds` the rank bounds (law L2) that hold.
+    `dense` are the final weights, `versus` the summary of the baseline, `bounds` the rank bounds that hold.
     """
     config, built, place = session.config, session.built, path / "plots"
     other = read_records(path / f"versus-{config.versus}" / "metrics.jsonl") if versus else []
@@ -72,7 +72,7 @@ def accuracy(place: Path, records: Sequence[Record], versus: Sequence[Record] = 
 
 
 def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> None:
-    """Singular values of W_t - W_0, layer by layer; a dotted line where they must end by law L2."""
+    """Singular values of W_t - W_0, layer by layer; a dotted line where they must end by a law."""
     sigmas = {
         name: np.linalg.svd(change.astype(np.float64), compute_uv=False)
         for name, change in moved.items()
@@ -89,7 +89,7 @@ def spectrum(place: Path, moved: dict[str, Array], bounds: dict[str, int]) -> No
         if any(sigma.any() for sigma in sigmas.values()):  # a logarithmic axis needs a number above 0
             axes.set_yscale("log")
         if sigmas:
-            axes.legend(frameon=False, title="dotted: rank bound (L2)" if bounds else None)
+            axes.legend(frameon=False, title="dotted: rank bound" if bounds else None)
 
     draw(place, "spectrum", paint)
 

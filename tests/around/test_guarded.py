@@ -13,7 +13,6 @@ from minilte.around.wired import wired
 from minilte.comm import threads
 from minilte.comm.communicator import Communicator
 from minilte.comm.meetings import EVERYONE, MASTER
-from minilte.comm.wire import WIRES
 from minilte.core import tree
 from minilte.core.errors import Diverged
 from minilte.core.head import descend
@@ -24,6 +23,7 @@ from minilte.core.types import Adapter, Linear, Main, Sent
 from minilte.laws.world import Case
 from minilte.laws.world import build as build_world
 from minilte.methods.lte import facts
+from minilte.quant.wire import WIRES
 from minilte.run.session import advance, first_state, open_session
 
 SCALES = [{"layer1": 0.5}] * 4

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import OPTIMIZERS, RANKS, make_plan, make_task
 
-from minilte.comm import threads
+from minilte.comm import sums, threads
 from minilte.comm.blocks import block
 from minilte.comm.buffers import cat, payload
 from minilte.comm.communicator import Communicator
@@ -83,7 +83,9 @@ def summand(n, size):
 def test_a_sum_is_added_in_head_order_whatever_the_processes(heads, processes, size):
     def work(transport):
         comm = Communicator(transport, heads)
-        return comm.sum([summand(n, size) for n in comm.mine], summand(0, size), [float(n) for n in comm.mine])
+        return sums.of_numbers(
+            comm, [summand(n, size) for n in comm.mine], summand(0, size), [float(n) for n in comm.mine]
+        )
 
     expected = summand(0, size)
     for n in range(1, heads):
@@ -98,7 +100,9 @@ def test_a_sum_is_added_in_head_order_whatever_the_processes(heads, processes, s
 def test_a_process_without_heads_adds_its_slice_and_hears_the_sum():
     def work(transport):
         comm = Communicator(transport, 2)
-        total, notes = comm.sum([summand(n, 4) for n in comm.mine], summand(0, 4), [float(n) for n in comm.mine])
+        total, notes = sums.of_numbers(
+            comm, [summand(n, 4) for n in comm.mine], summand(0, 4), [float(n) for n in comm.mine]
+        )
         return len(comm.mine), bits(total), notes, payload(comm.sent)
 
     got = threads.run(5, work)
@@ -116,7 +120,9 @@ def test_another_shape_may_be_asked_for_at_every_meeting(heads, processes, size)
         for other in (size, size + 1, 0):
             like = [tree.blank(head_tree(n, other)) for n in range(heads)]
             gathered, _ = comm.gather([head_tree(n, other) for n in comm.mine], like, [0.0 for _ in comm.mine])
-            total, _ = comm.sum([summand(n, other) for n in comm.mine], summand(0, other), [0.0 for _ in comm.mine])
+            total, _ = sums.of_numbers(
+                comm, [summand(n, other) for n in comm.mine], summand(0, other), [0.0 for _ in comm.mine]
+            )
             got.append((bits(gathered), total["a"].shape))
         return got
 
@@ -129,7 +135,11 @@ def test_what_does_not_fit_its_template_is_refused_before_it_is_sent():
         comm = Communicator(transport, 2)
         like = [tree.blank(head_tree(n, 2)) for n in range(2)]
         wrong, none = [head_tree(n, 3) for n in comm.mine], [0.0 for _ in comm.mine]
-        for meet in (comm.gather, comm.collect, lambda trees, like, notes: comm.sum(trees, like[0], notes)):
+        for meet in (
+            comm.gather,
+            comm.collect,
+            lambda trees, like, notes: sums.of_numbers(comm, trees, like[0], notes),
+        ):
             with pytest.raises(ValueError, match="where its template has"):
                 meet(wrong, like, none)
         assert not comm.sent
@@ -145,7 +155,7 @@ def test_heads_may_name_their_arrays_in_any_order():
         said = {"a": np.full(2, 1.0), "b": np.full(3, 2.0)}
         said = dict(reversed(said.items())) if comm.process else said
         heard, _ = comm.gather([said], like, [0.0])
-        total, _ = comm.sum([said], like[0], [0.0])
+        total, _ = sums.of_numbers(comm, [said], like[0], [0.0])
         return [one["a"].tolist() for one in heard], [one["b"].tolist() for one in heard], total["b"].tolist()
 
     assert threads.run(2, work) == [([[1, 1]] * 2, [[2, 2, 2]] * 2, [4, 4, 4])] * 2
@@ -198,7 +208,7 @@ def test_bytes_under_a_master_are_those_of_the_closed_form_by_kind(heads, proces
 @given(heads=counts, processes=counts, size=st.integers(0, 5))
 def test_bytes_summed_are_those_of_the_closed_form_by_kind(heads, processes, size):
     like = tree.blank(summand(0, size))
-    meet = lambda comm: comm.sum([summand(n, size) for n in comm.mine], like, [0.0 for _ in comm.mine])  # noqa: E731
+    meet = lambda comm: sums.of_numbers(comm, [summand(n, size) for n in comm.mine], like, [0.0 for _ in comm.mine])  # noqa: E731
     slices = [set(block(tree.size(like), processes, process)) for process in range(processes)]
     places = {"a": set(range(2 * size)), "b": set(range(2 * size, 2 * size + 6))}
     everyone = sent_by(processes, heads, meet)
@@ -229,7 +239,7 @@ def test_all_processes_agree_when_to_stop(processes, wishes):
                 comm.collect(said, like, none)
                 comm.spread({"down": np.zeros(1)}, [])
             elif meet == "sum":
-                comm.sum([like[0] for _ in comm.mine], like[0], none)
+                sums.of_numbers(comm, [like[0] for _ in comm.mine], like[0], none)
             else:
                 comm.gather(said, like, none)
             stops.append(comm.stop)
@@ -254,7 +264,9 @@ def test_processes_of_different_runs_or_merges_do_not_merge(meet, differ):
         for name, value in changes.items() if comm.process == 2 else ():
             setattr(comm, name, value)
         try:
-            getattr(comm, meet)([one], one if meet == "sum" else [one] * 3, [0.0])
+            sums.of_numbers(comm, [one], one, [0.0]) if meet == "sum" else getattr(comm, meet)(
+                [one], [one] * 3, [0.0]
+            )
         except ProcessesDisagree as trouble:
             return str(trouble), trouble.agreed
 

@@ -14,7 +14,6 @@ from minilte.comm.buffers import cat, kinds
 from minilte.comm.communicator import Communicator
 from minilte.comm.launch import job
 from minilte.comm.meetings import EVERYONE, MASTER
-from minilte.comm.wire import WIRES
 from minilte.core import tree
 from minilte.core.errors import Diverged
 from minilte.core.method import rounds
@@ -24,6 +23,7 @@ from minilte.laws.world import Case, apart, build, gap, uneven, weights_along
 from minilte.methods.facts import Facts
 from minilte.methods.full import full
 from minilte.methods.summed import summed
+from minilte.quant.wire import WIRES
 
 PROCESSES, THIN = st.sampled_from([1, 2, 3, 5]), ["float16", "bfloat16"]
 WAYS = {  # who hears what, and whether dense changes are added in the place of factors

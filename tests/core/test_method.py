@@ -84,7 +84,7 @@ def told(log, **changes):
 def meeting_of(log):
     def merge(comm, method, main, shown, heads, step):
         log.append(("merge", main, shown, tuple(heads), step))
-        return main + 1, -main - 1, [0.5]
+        return main + 1, -main - 1, heads, [0.5]
 
     return Meeting(lambda comm, method, main, step: (log.append(("open", main, step)), (main, -main))[1], merge)
 

@@ -6,6 +6,7 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minilte.around.fed_back import Owing
 from minilte.comm import threads
 from minilte.comm.meetings import MASTER
 from minilte.core import tree
@@ -150,6 +151,8 @@ def arrays(shown, head, task, low_rank, pool, side) -> dict:
         own = shown.trained
         return dict(weights=task.weights, adapters=own if low_rank else (), gradients=own, optimizer=shown.opt)
     if isinstance(shown, OnBases):
+        if isinstance(head, Owing):  # a remainder, of the thin wire
+            return of_a_basis(shown, head.head, side) | dict(merged_factors=head.owed)
         return of_a_basis(shown, head, side)
     if isinstance(shown, Averaged):
         both = shown.weights, head.weights  # apart from the first step of a round on

@@ -23,6 +23,7 @@ from minilte.disk.weights import tensors
 from minilte.job import job
 from minilte.job.export import export, neat, one_lora, peft_files
 
+BASED = dict(method="shared-basis", basis_rank=2)
 DEEP = dict(model="mlp", widths=(5, 5))
 ONE_LORA = {  # runs of each kind that is one LoRA
     **{name: tiny.KINDS[name] for name in ("lte", "lora", "mhlora", "telescope", "frozen", "float64", "adamix")},
@@ -39,6 +40,13 @@ ONE_LORA = {  # runs of each kind that is one LoRA
     "shares-ranks-and-wire": DEEP | dict(shares=(0.75, 0.25), head_ranks=(1, 3), wire="float16"),
     "shares-and-telescope": dict(shares=(0.75, 0.25), merge_rule="telescope"),
     "a-share-of-nothing": dict(shares=(1.0, 0.0)),
+    "one-basis": DEEP | BASED | dict(keep_basis=9, weight_decay=0.3),
+    "one-basis-on-the-right": DEEP | BASED | dict(keep_basis=9, basis_side="b", topology="server", bad_heads="skip"),
+    "two-bases": DEEP | BASED | dict(basis_rank=1, keep_basis=2, weight_decay=0.3, basis_side="alternating"),
+    "two-bases-and-an-outer-step": DEEP
+    | BASED
+    | dict(basis_rank=1, keep_basis=2, weight_decay=0.0, outer_momentum=0.5),
+    "one-basis-on-a-thin-wire": DEEP | BASED | dict(keep_basis=9, wire="int4", merge_every=4),
     "shares-and-codes": dict(shares=(0.75, 0.25), head_ranks=(1, 3), quant="int8", quant_block=16),
 }
 
@@ -212,6 +220,8 @@ def test_npz_and_safetensors_hold_what_the_run_folder_holds_bit_for_bit(tmp_path
         ("allreduce", "lte with these settings"),
         ("full", "full with these settings"),
         ("fedavg", "fedavg with these settings"),
+        ("shared-basis", "shared-basis with these settings"),  # as many bases as the layer has directions
+        ("shared-basis-at-home", "shared-basis with these settings"),  # decay inside an outer step
     ],
 )
 def test_a_run_that_is_no_lora_is_refused(tmp_path, kind, message):

@@ -46,7 +46,7 @@ class Explorers(RuleBasedStateMachine):
         def work(transport):
             comm = Communicator(transport, len(self.heads))
             mine = [self.heads[n] for n in comm.mine]
-            main, shown, _ = EVERYONE.merge(comm, self.method, self.main, self.main, mine, self.time)
+            main, shown, mine, _ = EVERYONE.merge(comm, self.method, self.main, self.main, mine, self.time)
             return main, [self.method.hear(shown, head, self.time) for head in mine]
 
         everyone = threads.run(self.processes, work)

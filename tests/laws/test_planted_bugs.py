@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from laws.planting import adapter_grad, change_pair, falls, lte_with, rule
 
-from minilte.comm import communicator
+from minilte.comm import communicator, sums
 from minilte.core import layers, lora, lte, networks, optim, pairs, tree
 from minilte.core.lte import mean, merged
 from minilte.core.networks import Residual
 from minilte.core.pairs import Pair
 from minilte.job import checkpoint
-from minilte.laws import LAWS, Variant, basis, equivalences, low_rank, runs
+from minilte.laws import LAWS, Variant, basis, equivalences, low_rank, runs, wires
 from minilte.laws import fast as fast_laws
 from minilte.measure import ranks as measures
 from minilte.methods import bases, data_parallel, fedavg, full, mhlora, on_bases
@@ -233,9 +233,9 @@ def stable_rank_is_one(mp):
 
 
 def gradients_summed_from_the_last(mp):
-    right = communicator.in_order
+    right = sums.in_order
     mp.setattr(
-        communicator,
+        sums,
         "in_order",
         lambda stack: right(stack[::-1] if threading.current_thread() is threading.main_thread() else stack),
     )
@@ -414,6 +414,31 @@ def factors_of_one_head_too_many(mp):
     )
 
 
+def remainder_lost(mp):
+    """What a head has still to send is forgotten."""
+    right = wires.fed_back
+
+    def wrong(*settings):
+        made = right(*settings)
+        lost = lambda worker: worker._replace(owed=0 * worker.owed)  # noqa: E731
+        return made._replace(hear=lambda *heard: lost(made.hear(*heard)))
+
+    mp.setattr(wires, "fed_back", wrong)
+
+
+def loss_on_the_way_back(mp):
+    """What the sum loses on its way to all is forgotten."""
+    right = wires.fed_back
+
+    def wrong(*settings):
+        made = right(*settings)
+        return made._replace(
+            answer=made.answer and (lambda said, heads, like: (made.answer(said, heads, like)[0], heads))
+        )
+
+    mp.setattr(wires, "fed_back", wrong)
+
+
 def steps_by(polar):
     """Factors that step by something else in the place of the polar factor."""
     right = orthonormal
@@ -484,6 +509,8 @@ PLANTED = {
     basis_that_is_not_orthonormal: ["L25", "L27"],
     momentum_as_it_was_in_a_new_basis: ["L23", "L25"],
     factors_of_one_head_too_many: ["L21", "L22"],
+    remainder_lost: ["L21-wire"],
+    loss_on_the_way_back: ["L21-wire"],
     steps_by(np.sign): ["L23", "L25", "L27"],
     steps_by(lambda X: X): ["L24", "L25"],
     change_of_any_rank: ["L26"],

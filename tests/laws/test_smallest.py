@@ -13,7 +13,7 @@ from minilte.core import layers, lora, lte, networks, optim, pairs
 from minilte.core.lte import merged
 from minilte.core.pairs import Pair
 from minilte.job import checkpoint
-from minilte.laws import LAWS, Variant, basis, dense, equivalences, fast, low_rank, merges, runs, tokens
+from minilte.laws import LAWS, Variant, basis, dense, equivalences, fast, low_rank, merges, runs, tokens, wires
 from minilte.methods import bases, fedavg, full, mhlora
 from minilte.rules import outer
 from minilte.steps import adamw
@@ -192,6 +192,18 @@ def factors_longer(mp, size):
         "shared_basis",
         lambda task, w, *rest, **more: right(task, [w_n * (1 + size) for w_n in w], *rest, **more),
     )
+
+
+def owing_less(mp, size):
+    """A head that forgets a little of what it has still to send."""
+    right = wires.fed_back
+
+    def wrong(*settings):
+        made = right(*settings)
+        less = lambda worker: worker._replace(owed=(1 - size) * worker.owed)  # noqa: E731
+        return made._replace(hear=lambda *heard: less(made.hear(*heard)))
+
+    mp.setattr(wires, "fed_back", wrong)
 
 
 def polar_factor(change):
@@ -442,6 +454,7 @@ SMALLEST = [
     Step("L20-seed", "two runs", bit_of_a_second_run, 0),
     Step("L20-seed", "no step", bit_of_the_start, 0),
     Step("L21", "the sum", factors_longer, 1e-6),
+    Step("L21-wire", "what is owed", owing_less, 1e-6),
     Step("L22", "the path", factors_longer, 1e-6),
     Step("L23", "the path", polar_factor(lambda P, X, size: P + size * np.tanh(1e3 * X)), 1e-4),
     Step("L24", "the path", polar_factor(lambda P, X, size: P + size * X), 1e-3),

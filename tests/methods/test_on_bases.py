@@ -52,8 +52,16 @@ def on_the_right(basis, period):
     return {"b": True, "a": False, "alternating": period % 2 == 0}[basis.side]
 
 
-def dense(task, w, basis, kind, rest, decay=0.0, averaged=True, moved=False, rate=1.0, momentum=0.0):
-    """The weights after every merge, as lists of (W, c). A head's own matrices and gradients are m x n throughout."""
+def added(kind, said, carry):
+    """By layer, the sum of what each head says."""
+    return [sum(parts) for parts in zip(*said)]
+
+
+def dense(task, w, basis, kind, rest, decay=0.0, averaged=True, moved=False, rate=1.0, momentum=0.0, added=added):
+    """The weights after every merge, as lists of (W, c). A head's own matrices and gradients are m x n throughout.
+
+    `added` sums what heads say of their factors, or of momentum; carry(X, layer) is X in the basis of the next round.
+    """
     theta = [[np.copy(array) for array in layer] for layer in as_lists(task.weights)]
     memory = [{} for _ in w]  # of the replicas
     state = [{} for _ in w]  # of the factors: for the steps of a head, G-like matrices of m x n in place of momentum
@@ -75,10 +83,21 @@ def dense(task, w, basis, kind, rest, decay=0.0, averaged=True, moved=False, rat
         if (t + 1) % basis.every and t + 1 < STEPS:
             continue
         gone = decay * sum(task.rate(k) for k in range(begun, t + 1))
+        begun = t + 1
+        new = begun // basis.every // basis.keep
+        after = bases(basis, new)
+
+        def carry(X, i):
+            """Factors of this round in the basis of the next."""
+            whole = X @ Q[i] if on_the_right(basis, period) else Q[i].T @ X
+            return whole @ after[i].T if on_the_right(basis, new) else after[i] @ whole
+
+        steps = [[w[n] * project(i, own[n][i][0] - theta[i][0]) for i in (0, 1)] for n in range(len(w))]
+        change = added("factors", steps, carry if new != period else None)
         for i in range(3):
             for k in (0, 1):
                 if i < 2 and k == 0:
-                    goal = (1 - gone) * theta[i][k] + sum(w[n] * (own[n][i][k] - theta[i][k]) for n in range(len(w)))
+                    goal = (1 - gone) * theta[i][k] + back(i, change[i])
                 else:
                     goal = (1 - gone * REST * (k == 0)) * sum(w[n] * own[n][i][k] for n in range(len(w)))
                 d = theta[i][k] - goal
@@ -86,19 +105,15 @@ def dense(task, w, basis, kind, rest, decay=0.0, averaged=True, moved=False, rat
                 theta[i][k] = theta[i][k] - rate * (d + momentum * buf[i][k])
                 for weights in own:
                     weights[i][k] = np.copy(theta[i][k])
-        begun = t + 1
-        new = begun // basis.every // basis.keep
         if averaged:
-            for i in (0, 1):
-                mean = sum(w[n] * state[n][i]["M"] for n in range(len(w)))
-                for one in state:
-                    one[i]["M"] = mean
-        if new != period:
-            after = bases(basis, new)
+            mean = added("momentum", [[w[n] * state[n][i]["M"] for i in (0, 1)] for n in range(len(w))], None)
             for one in state:
                 for i in (0, 1):
-                    G = back(i, one[i]["M"]) if moved else None
-                    one[i] = {"M": G @ after[i].T if on_the_right(basis, new) else after[i] @ G} if moved else {}
+                    one[i]["M"] = mean[i]
+        if new != period:
+            for one in state:
+                for i in (0, 1):
+                    one[i] = {"M": carry(one[i]["M"], i)} if moved else {}
         yield [tuple(map(np.copy, layer)) for layer in theta]
 
 
@@ -114,11 +129,11 @@ def moved_by(kind, state, i, g, lr):
     return lr * (polar(X) if kind == "orthonormal" else X)
 
 
-def method(task, kind, basis, **changes):
+def method(task, kind, basis, remainder=False, **changes):
     steps, fixed = KINDS[kind]
     bases, more = Bases(basis, task.weights), fixed | changes
     made = shared_basis(task, W, bases, steps, REST, **more)
-    return made._replace(facts=module.facts(task, W, bases, steps, more.get("averaged", True)))
+    return made._replace(facts=module.facts(task, W, bases, steps, more.get("averaged", True), remainder))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,10 +1,9 @@
-"""The plain schedules from settings are those of the core."""
+"""The schedules from settings are the shapes of their names."""
 
 import pytest
 from tiny import config
 
-from minilte.core.schedules import SHAPES, schedule
-from minilte.schedules.plain import CONSTANT, COSINE, LINEAR
+from minilte.schedules.plain import CONSTANT, COSINE, LINEAR, SHAPES, schedule
 
 
 @pytest.mark.parametrize(("part", "shape"), [(CONSTANT, "constant"), (LINEAR, "linear"), (COSINE, "cosine")])

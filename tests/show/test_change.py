@@ -158,17 +158,21 @@ def test_the_tables_have_the_ranks_and_the_alignment_of_the_newest_moment(known)
 
 
 @pytest.mark.parametrize(
-    ("bound", "dotted", "words"), [(3, [3.5], "; L2 allows rank 3"), (9, [], "; L2 allows the full rank, 4")]
+    ("law", "of"), [("L2", "the sum of the heads' ranks"), ("L26", "the rank of a basis times the number of bases")]
 )
-def test_a_bound_is_drawn_and_said_as_far_as_it_binds(known, bound, dotted, words):
+@pytest.mark.parametrize(
+    ("bound", "dotted", "words"), [(3, [3.5], "allows rank 3"), (9, [], "allows the full rank, 4")]
+)
+def test_a_bound_is_drawn_and_said_as_far_as_it_binds(known, bound, dotted, words, law, of):
     built = known.run.built
-    facts = built.method.facts._replace(bound={"layer1": bound})
+    facts = built.method.facts._replace(bound={"layer1": bound}, bound_law=law)
     entry = known._replace(run=known.run._replace(built=built._replace(method=built.method._replace(facts=facts))))
     with seen.pictures() as drawn:
         page = seen.parsed(*change.change(entry))
     assert [x for x, *_ in seen.verticals(*drawn["b-layer1"].axes)] == dotted
-    assert seen.figures(page)["b-layer1"][1] == f"layer1, 4 × 6{words}."
-    assert seen.table(page, "Ranks of W − W₀ at step 3").cell("layer1", "bound (L2)") == str(min(bound, 4))
+    assert seen.figures(page)["b-layer1"][1] == f"layer1, 4 × 6; {law} {words}."
+    assert seen.table(page, "Ranks of W − W₀ at step 3").cell("layer1", f"bound ({law})") == str(min(bound, 4))
+    assert f"they end at {of} at the latest ({law})" in seen.words(page)
 
 
 def test_after_a_change_of_heads_no_bound_is_drawn_and_none_is_spoken_of(known):

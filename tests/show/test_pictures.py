@@ -169,7 +169,7 @@ def test_a_spectrum_is_that_of_its_layer_and_ends_at_its_own_bound():
     # between the last index that law L2 allows a value at and the next
     assert seen.verticals(axes) == [(2.5, colours[0], ":"), (1.5, colours[1], ":")] and colours[0] != colours[1]
     assert seen.axes_of(drawn["spectrum"]) == ("index", "singular value of $W_t - W_0$", "log")
-    assert seen.legend(axes) == ["dotted: rank bound (L2)", *lines]
+    assert seen.legend(axes) == ["dotted: rank bound", *lines]
 
 
 @pytest.mark.parametrize(("bound", "dotted"), [(3, [3.5]), (4, [])])

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from minilte.comm.wire import WIRES, decoded, encoded, from_brain, template, to_brain, to_half
 from minilte.core import tree
 from minilte.core.errors import Diverged
 from minilte.core.types import Adapter
+from minilte.quant.wire import WIRES, decoded, encoded, from_brain, template, to_brain, to_half
 
 ml_dtypes = pytest.importorskip("ml_dtypes", reason="the oracle for bfloat16 is in the extra [quant]")
 floats = arrays(np.float32, st.integers(0, 20), elements=st.floats(-(2.0**100), 2.0**100, width=32))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilte.core.schedules import SHAPES, schedule
+from minilte.schedules.plain import SHAPES, schedule
 
 
 @pytest.mark.parametrize("shape", SHAPES)

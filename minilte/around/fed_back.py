@@ -1,0 +1,135 @@
+"""A sum of factors on a thin wire, with error feedback: what is rounded away is sent with the next merge.
+
+    head n    says C(w_n B_n + e_n);   e_n <- w_n B_n + e_n - what was said
+    sum       S = what the heads said, decoded, in head order;   all get C(S);   a part of e_n takes S - C(S)
+
+C codes rows of numbers, and no slice of the sum cuts one, so the codes do not depend on the number of processes. What the
+sum loses on its way back falls, row by row, to the head whose row it is. So what was merged and what is still to be sent
+add up to what the heads moved, exactly, as long as the basis lasts (law L21-wire). Momentum is coded without feedback: it is
+replaced by its mean, not added. Replicas travel as they are.
+Under a master heads code what they say, and nothing is summed on its way back. A head that did not count at a merge owes what
+it owed before. Source of error feedback: Seide et al. 2014; Karimireddy et al. 2019.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minilte.comm.blocks import rows_of_heads
+from minilte.comm.buffers import as_bytes, filled
+from minilte.comm.sums import in_order
+from minilte.core import tree
+from minilte.core.method import Method
+from minilte.core.types import Array, Tree
+from minilte.methods.facts import known
+from minilte.quant.wire import FULL, Wire, rows_of, template
+
+THIN = ("factors", "momentum")  # the kinds that are coded
+
+
+class Owing(NamedTuple):
+    """A head, and what it has still to send of its factors."""
+
+    head: Tree
+    owed: Array  # e_n, factors as a vector
+    back: Array | None = None  # what its rows of the sum lost on their way to all; None between rounds
+
+    @property
+    def index(self) -> int:
+        return self.head.index
+
+    @property
+    def loss(self) -> float:
+        return self.head.loss
+
+
+def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
+    """The method, which has a remainder among its facts, on a thin wire."""
+    facts, summed = known(method), method.adds and not master
+    longest, carried = facts.remainder
+    blank = np.zeros(longest.size + -longest.size % wire.block, longest.dtype)
+
+    def way(kind: str) -> Wire:
+        return wire if kind in THIN else FULL
+
+    def vector(factors: Tree) -> Array:
+        """Factors as a vector of whole rows."""
+        x = flat(factors, blank.dtype)
+        return np.pad(x, (0, -x.size % wire.block))
+
+    def wanted(worker: Owing) -> tuple[dict, Array]:
+        """What a head would say, and its factors with what it owes."""
+        said = method.tell(worker.head)
+        x = vector(said["factors"])
+        return said, x + worker.owed[: x.size]
+
+    def tell(worker):
+        said, x = wanted(worker)
+        rows = {kind: rows_of(way(kind), flat(numbers, blank.dtype)) for kind, numbers in said.items()}
+        return rows | {"factors": wire.encode(x)}
+
+    def like(n, shown, step):
+        said = method.like(n, shown, step)
+        return {kind: template(way(kind), tree.blank(flat(numbers, blank.dtype))) for kind, numbers in said.items()}
+
+    def answer(said: Sequence[dict], workers, whole):
+        total = {kind: in_order([way(kind).decode(rows[kind], blank.dtype) for rows in said]) for kind in whole}
+        rows = {kind: way(kind).encode(numbers) for kind, numbers in total.items()}
+        lost = total["factors"] - wire.decode(rows["factors"], blank.dtype)
+        ends = np.cumsum([wire.block * len(own_rows(whole["factors"], worker)) for worker in workers])
+        return rows, [worker._replace(back=part) for worker, part in zip(workers, np.split(lost, ends[:-1]))]
+
+    def own_rows(rows: Array, worker: Owing) -> range:
+        """Those of all rows of the factors whose loss falls to a head."""
+        return rows_of_heads(len(rows), heads, range(worker.index, worker.index + 1))
+
+    def decoded(rows: dict, said: dict) -> dict:
+        """What a head says, or the sum, as numbers again; `said` is a template."""
+        return {kind: shaped(way(kind).decode(rows[kind], blank.dtype), said[kind]) for kind in said}
+
+    def merge(main, said, step, each):
+        if not summed:
+            said = [decoded(rows, method.like(n, main, step)) for n, rows in enumerate(said)]
+            total = tree.map(lambda *leaves: in_order(leaves), *said) if method.adds else said
+        else:
+            total = decoded(said, method.like(0, main, step))
+        return method.merge(main, total, step, each)
+
+    def hear(shown, worker, step):
+        trust, (said, x), owed = facts.trust(shown), wanted(worker), worker.owed
+        if trust is None or trust[worker.index] > 0:  # else nothing of it was merged, and it owes what it owed
+            left = x - wire.decode(wire.encode(x), blank.dtype)
+            if worker.back is not None:
+                mine = own_rows(like(0, shown, step)["factors"], worker)
+                left[wire.block * mine.start : wire.block * mine.stop] += worker.back
+            owed = vector(carried(shaped(left, said["factors"]), step))
+            owed = np.pad(owed, (0, blank.size - owed.size))
+        return Owing(method.hear(shown, worker.head, step), owed)
+
+    def held(main, worker, all_heads):
+        return facts.held(main, worker.head, all_heads) | {"merged_factors": worker.owed}
+
+    return method._replace(
+        enter=lambda n: Owing(method.enter(n), blank),
+        local=lambda shown, worker, start, stop: worker._replace(head=method.local(shown, worker.head, start, stop)),
+        tell=tell,
+        like=like,
+        merge=merge,
+        hear=hear,
+        view=lambda shown, before, said: method.view(shown, before, None),  # there is no V_n to keep of what was said
+        adds=summed,
+        answer=answer if summed else None,
+        facts=facts._replace(held=held),
+    )
+
+
+def flat(numbers: Tree, dtype: np.dtype) -> Array:
+    """The numbers of a tree as a vector."""
+    leaves = [leaf.reshape(-1) for leaf in tree.leaves(numbers)]
+    return np.concatenate(leaves) if leaves else np.empty(0, dtype)
+
+
+def shaped(x: Array, like: Tree) -> Tree:
+    """The first numbers of a vector in the shapes of a tree."""
+    return filled(as_bytes(x[: tree.size(like)]), like)
