@@ -14,6 +14,7 @@ from minilte.show.page import SIGN, whole_page
 
 PAGE, PICTURE = "ladder.html", "ladder"
 OVER = {"samples": "samples", "bytes": "bytes sent", "seconds": "seconds on the link"}
+PLAIN = lambda value, _: f"{value:g}"  # noqa: E731
 AS_BYTES = lambda count, _: human(count)  # noqa: E731
 PRICES = {"bytes": "bytes sent", "memory": "bytes that a worker holds"}
 
@@ -96,7 +97,7 @@ def draw_curves(axes, ladder: dict, score: str, over: str, toned: bool = False) 
             name, (x[-1], y[-1]), xytext=(3, 0), textcoords="offset points", color=colour, fontsize=8, va="center"
         )
     if over != "samples":
-        logarithmic(axes, "{x:g}" if over == "seconds" else AS_BYTES)
+        logarithmic(axes, PLAIN if over == "seconds" else AS_BYTES)
     if not score.endswith("accuracy"):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -105,11 +106,22 @@ def draw_curves(axes, ladder: dict, score: str, over: str, toned: bool = False) 
 
 
 def logarithmic(axes, form) -> None:
-    """A logarithmic axis of x with few words on it: powers of ten, and 2 and 5 times where it spans less than two."""
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.xaxis.set_major_formatter(form)
-    axes.xaxis.set_minor_formatter(form if high < 12 * low else "")
+    """A logarithmic axis of x with few words on it: powers of ten, and 2 and 5 times where it spans less than two.
+
+    Where something costs nothing, 0 stands to the left of the least that something costs.
+    """
+    x = [float(value) for line in axes.lines for value in line.get_xdata()]
+    least = min((value for value in x if value > 0), default=0.0)
+    if not least:
+        return
+    if min(x) > 0:
+        axes.set_xscale("log")
+    else:
+        axes.set_xscale("symlog", linthresh=least, linscale=0.3)
+    low, high = (max(least, end) for end in axes.get_xlim()) if min(x) <= 0 else axes.get_xlim()
+    words = lambda value, at: "" if 0 < value < 0.99 * low else form(value, at)  # noqa: E731  beside the 0 is no room
+    axes.xaxis.set_major_formatter(words)
+    axes.xaxis.set_minor_formatter(words if high < 12 * low else "")
     axes.xaxis.get_minor_locator().set_params(subs=(2, 5))
 
 
@@ -134,8 +146,7 @@ def draw_frontier(axes, ladder: dict, price: str, toned: bool = False) -> None:
         axes.annotate(
             standings.letter(number), (x, y), xytext=(5, 0), textcoords="offset points", fontsize=8, va="center"
         )
-    if any(row[price] > 0 for _, row in good(ladder)):
-        logarithmic(axes, AS_BYTES)
+    logarithmic(axes, AS_BYTES)
     axes.set(xlabel=PRICES[price], ylabel="test loss")
 
 

@@ -98,3 +98,19 @@ def test_the_picture_has_three_axes_and_the_frontier():
         "bytes sent",
     ]
     assert np.allclose(seen.lines(seconds)["B"].x, [8 * 1e5 * s / 1e7 for s in (50, 100)])
+
+
+@pytest.mark.parametrize("over, ends", [("bytes", 4e6), ("seconds", 8 * 1e7 / 1e7)])
+def test_what_costs_nothing_stands_left_of_what_costs_the_least(over, ends):
+    free = row("free", bytes=0.0, curve=[point | dict(bytes=0.0, link_bytes=0.0) for point in TWO["rows"][1]["curve"]])
+    of = ladder(free, TWO["rows"][1], mbit=10.0)
+    pictures, _ = drawn(of)
+    axes = pictures[f"test-loss-{over}"].axes[0]
+    lines = seen.lines(axes)
+    assert set(lines["A"].x) == {0.0} and max(lines["B"].x) == pytest.approx(ends)
+    place = lambda x: axes.transData.transform((x, 1.0))[0]  # noqa: E731
+    least = min(lines["B"].x)
+    assert axes.bbox.x0 <= place(0.0) < place(least) < place(max(lines["B"].x)) <= axes.bbox.x1
+    assert place(2 * least) - place(least) == pytest.approx((place(8 * least) - place(4 * least)), rel=0.35)
+    frontier = pictures["frontier-bytes"].axes[0]
+    assert [line.get_xdata()[0] for line in frontier.get_lines()] == [0.0, 4e6]
