@@ -397,9 +397,10 @@ def value(formula, **letters):
     return eval(python, {}, letters)  # noqa: S307  our own page
 
 
-MODEL = forms.Model(1_861_632, 133_732, 2_058, 1000, 1000, 10, *forms.coded("nf4", 4))
+BASES = dict(zip(("basis", "drawn", "beside"), forms.based((784, 1024, 1024, 10), 32)))
+MODEL = forms.Model(1_861_632, 133_732, 2_058, 1000, 1000, 10, *forms.coded("nf4", 4), **BASES)
 LETTERS = dict(N=1000, M=MODEL.M, L=MODEL.M_lte, R=MODEL.replicas, q=MODEL.q, T=10)
-LETTERS |= dict(H=forms.up(MODEL), U=forms.dense(MODEL), D=forms.down(MODEL))
+LETTERS |= dict(H=forms.up(MODEL), U=forms.dense(MODEL), D=forms.down(MODEL), S=forms.summed(MODEL))
 ROWS = {
     "all-gather of factors": forms.LTE["allgather"],
     "dense sum in head order": forms.LTE["allreduce"],
@@ -407,6 +408,7 @@ ROWS = {
     "full rank, ring": forms.FULL["ring"],
     "full rank, all to all": forms.FULL["all-to-all"],
     "full rank, server": forms.FULL["server"],
+    "shared basis, sum of factors": forms.BASIS,
 }
 
 
@@ -532,6 +534,7 @@ def test_every_figure_in_the_words_on_cost_is_computed():
         "$N > 1 + D/H$",
         "$qM + M_{lte} < 2M$",
         "so there $T = 2$ will do",
+        "$S = 2 \\sum r\\,n$ + the rest",
     ]
     assert unsaid(text, phrases) == []
     assert 10 * 60 < took["server"] < 11 * 60 and took["allreduce"] == forms.seconds(default, forms.FULL["ring"], 100)

@@ -70,8 +70,9 @@ def model_from(options: Options) -> Model:
     q, scales = forms.coded(options.quant, size)
     shape = (options.numbers, options.lte_numbers, 0)
     M, M_lte, replicas = shape if options.numbers else forms.counted(options.widths, options.rank)
+    bases = (0, 0, 0) if options.numbers else forms.based(options.widths, options.rank)
     processes = options.processes or options.heads
-    return Model(M, M_lte, replicas, options.heads, processes, options.merge_every, q, scales, size)
+    return Model(M, M_lte, replicas, options.heads, processes, options.merge_every, q, scales, size, *bases)
 
 
 main = Command("python -m minilte.cost", __doc__, Options, cost)

@@ -29,6 +29,9 @@ class Model(NamedTuple):
     q: Fraction = Fraction(1)  # size of a weight sent down to a worker, in numbers, scales included
     scales: Fraction = Fraction(0)  # of q, the scales alone
     size: int = 4  # bytes of a number
+    basis: int = 0  # numbers in a head's factors beside a basis that all know, sum of r n; 0: there is none
+    drawn: int = 0  # numbers in those bases, sum of r m
+    beside: int = 0  # numbers that a head trains where there is no basis: small layers, biases
 
 
 class Exchange(NamedTuple):
@@ -50,6 +53,15 @@ def counted(widths: Sequence[int], rank: int) -> tuple[int, int, int]:
         raise BadInput(f"rank: expected 1 to {most}, the smaller side of the largest layer, got {rank}")
     M = sum(m * n for n, m in layers)
     return M, sum(min(rank, m, n) * (m + n) for n, m in layers), sum(widths[1:])
+
+
+def based(widths: Sequence[int], rank: int) -> tuple[int, int, int]:
+    """(basis, drawn, beside) of a stack of layers with biases: a factor of r x n beside a basis of r x m in each layer
+    whose smaller side is r at least (side a)."""
+    layers = list(zip(widths, widths[1:]))
+    large = [layer for layer in layers if min(layer) >= rank]
+    small = sum(m * n for n, m in layers) - sum(m * n for n, m in large)
+    return sum(rank * n for n, _ in large), sum(rank * m for _, m in large), small + sum(widths[1:])
 
 
 def coded(quant: str, size: int) -> tuple[Fraction, Fraction]:
@@ -82,6 +94,11 @@ def dense(model: Model) -> int:
 def down(model: Model) -> Fraction:
     """What a server sends back to a worker: q(W) and the replicas' means."""
     return model.q * model.M + model.replicas
+
+
+def summed(model: Model) -> int:
+    """What a head of the shared basis says: its factors and their momentum, and what has no basis."""
+    return 2 * model.basis + model.beside
 
 
 def lte_server(model: Model) -> Fraction:
@@ -119,7 +136,17 @@ FULL = {
     ),
     "server": Exchange("full rank, server", full_server, full_server, True),
 }
+BASIS = Exchange(
+    "shared basis, sum of factors",
+    lambda m: traffic.sliced(heads(m), slices(summed(m), m.P)),
+    lambda m: traffic.sliced_link(heads(m), slices(summed(m), m.P)),
+)
 EXCHANGES = {f"lte-{key}": lte for key, lte in LTE.items()} | {f"full-{key}": full for key, full in FULL.items()}
+
+
+def exchanges(model: Model) -> dict[str, Exchange]:
+    """Those that there are for a model, by name."""
+    return EXCHANGES | ({"basis-sum": BASIS} if model.basis else {})
 
 
 def sent(model: Model, exchange: Exchange) -> Fraction:
@@ -146,7 +173,7 @@ def possible(model: Model, exchange: Exchange) -> bool:
 
 
 def cheapest(model: Model) -> Exchange | None:
-    """The possible exchange that sends the fewest bytes a step, LTE's before full rank's; None for a lone process."""
+    """The possible exchange of LTE or full rank that sends the fewest bytes a step, LTE's first; None for a lone process."""
     choices = [exchange for exchange in EXCHANGES.values() if possible(model, exchange)]
     return min(choices, key=lambda exchange: a_step(model, exchange)) if model.P > 1 else None
 

@@ -43,3 +43,18 @@ def lte_memory(model: Model, topology: str, master: bool = False) -> Memory:
     weights = (model.M if master or not codes else 0) + (model.q - model.scales) * codes
     lte, kept = own * model.M_lte, (model.N if merges else own) * model.M_lte
     return Memory(weights, lte, 2 * lte, lte, kept, model.scales * codes, (1 + 4 * own) * model.replicas)
+
+
+def basis_memory(model: Model) -> Memory:
+    """The worker of the shared basis with the most heads: W, of each head its factors, their momentum and gradients, and the rest
+    with two moments and gradients; the bases, and the momentum with which a round begins, once."""
+    own = heads(model)[0]
+    return Memory(
+        weights=Fraction(model.M - (model.beside - model.replicas)),  # a small layer is a replica
+        adapters=own * model.basis + model.drawn,
+        optimizer=(own + 1) * model.basis,
+        gradients=own * model.basis,
+        merged_factors=0,
+        scales=Fraction(0),
+        replicas=(1 + 4 * own) * model.beside,
+    )

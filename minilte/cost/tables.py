@@ -3,19 +3,19 @@
 from collections.abc import Iterator, Sequence
 
 from minilte.cost import figure10, forms
-from minilte.cost.forms import EXCHANGES, LTE, Exchange, Model
-from minilte.cost.memory import full_memory, lte_memory
+from minilte.cost.forms import LTE, Exchange, Model
+from minilte.cost.memory import basis_memory, full_memory, lte_memory
 from minilte.cost.units import brief, human, short
 
 
 def report(model: Model, dtype: str, quant: str, workers: int, mbit: float) -> dict:
     """Everything as plain values: counts of numbers in the model, else bytes and seconds."""
-    crowd, best = model._replace(N=workers, P=workers), forms.cheapest(model)
+    crowd, best, known = model._replace(N=workers, P=workers), forms.cheapest(model), forms.exchanges(model)
     of = {name: plain(value) for name, value in model._asdict().items()}
     return {
         "model": of | {"dtype": dtype, "quant": quant},
-        "traffic": [row(model, crowd, key, exchange, mbit) for key, exchange in EXCHANGES.items()],
-        "fewest": next((key for key, exchange in EXCHANGES.items() if exchange is best), None),
+        "traffic": [row(model, crowd, key, exchange, mbit) for key, exchange in known.items()],
+        "fewest": next((key for key, exchange in known.items() if exchange is best), None),
         "memory": memory(model),
         "crossovers": crossovers(model),
         "workers": workers,
@@ -43,6 +43,8 @@ def memory(model: Model) -> list[dict]:
     for key, exchange in LTE.items():
         if forms.possible(model, exchange):
             kinds[f"lte-{key}"] = (exchange.words, lte_memory(model, key))
+    if model.basis and forms.possible(model, forms.BASIS):
+        kinds["basis-sum"] = (forms.BASIS.words, basis_memory(model))
     kinds["lte-master"] = ("LTE, a server's master", lte_memory(model, "server", master=True))
     return [
         {"worker": key, "words": words}
@@ -89,7 +91,8 @@ def traffic_lines(values: dict) -> Iterator[str]:
         remark = "" if sent["possible"] else "  needs all of W"
         remark = "  fewest" if sent["exchange"] == values["fewest"] else remark
         yield f"  {sent['words']:30}{here} {human(sent['crowd_meeting']):>15} {brief(sent['crowd_seconds']):>11}{remark}"
-    yield f"""  A meeting is a merge of LTE, every T steps, or a step at full rank; seconds are those of a meeting.
+    yield f"""  A meeting is a merge, every T steps, or a step at full rank; seconds are those of a meeting.
+  The fewest bytes are marked among LTE and full rank. The shared basis sends its momentum, too.
   Every worker has a link of {values["link_mbit"]:g} Mbit/s up and as much down; the busiest decides, a master's for servers.
   The last two columns are those of a meeting, too, with a head and a process for each of the workers."""
 

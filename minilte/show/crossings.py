@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from minilte.cost import forms
-from minilte.cost.forms import EXCHANGES, Model
+from minilte.cost.forms import Model, exchanges
 from minilte.show.drawing import draw
 
 
@@ -18,7 +18,7 @@ def picture(place: Path, model: Model) -> None:
     at = sorted({round(2 * (last / 2) ** (i / 60)) for i in range(61)})
 
     def paint(axes):
-        drawn = (exchange for key, exchange in EXCHANGES.items() if key != "full-server")
+        drawn = (exchange for key, exchange in exchanges(model).items() if key != "full-server")
         for i, exchange in enumerate(drawn):
             sizes = [float(forms.a_step(model._replace(N=n, P=n), exchange)) for n in at]
             words = exchange.words.replace("ring", "ring or server")  # the two lines coincide

@@ -12,10 +12,12 @@ from minilte.comm.meetings import MASTER
 from minilte.core.errors import BadInput
 from minilte.cost import account
 from minilte.cost import forms as cost
-from minilte.cost.forms import EXCHANGES, FULL, LTE, SIZES, Model, coded, counted
+from minilte.cost.forms import BASIS, EXCHANGES, FULL, LTE, SIZES, Model, based, coded, counted
 from minilte.cost.meetings import merge_bytes
-from minilte.cost.memory import full_memory, lte_memory
+from minilte.cost.memory import basis_memory, full_memory, lte_memory
 from minilte.cost.traffic import ring, slices
+
+ALL = EXCHANGES | {"basis-sum": BASIS}
 
 
 @st.composite
@@ -25,7 +27,8 @@ def models(draw):
     count = st.integers(1, 12)
     M = draw(st.integers(1, 12) | st.integers(1, 300))  # few numbers make unequal slices
     M_lte, replicas = draw(st.integers(1, 80)), draw(st.integers(0, 5))
-    return Model(M, M_lte, replicas, draw(count), draw(count), draw(st.integers(1, 20)), q, scales, size)
+    basis = draw(st.just((0, 0, 0)) | st.tuples(st.integers(1, 50), st.integers(1, 9), st.integers(0, 9)))
+    return Model(M, M_lte, replicas, draw(count), draw(count), draw(st.integers(1, 20)), q, scales, size, *basis)
 
 
 def a_head_a_process(model, N):
@@ -42,11 +45,13 @@ def phases(model, name):
     own = slices(model.N, model.P)
     head, whole = model.M_lte + model.replicas, model.M + model.replicas
     piece = slices(whole, model.P)
+    sums = slices(2 * model.basis + model.beside, model.P)
     coded_down = model.q * model.M + model.replicas
     return {
         "lte-allgather": [[(a, b, own[a] * head) for a, b in pairs]],
         "lte-allreduce": [[(a, b, own[a] * piece[b]) for a, b in pairs], [(a, b, piece[a]) for a, b in pairs]],
         "lte-server": [[(a, 0, own[a] * head) for a in processes if a], [(0, b, coded_down) for b in processes if b]],
+        "basis-sum": [[(a, b, own[a] * sums[b]) for a, b in pairs], [(a, b, sums[a]) for a, b in pairs]],
         "full-ring": [
             [(a, (a + 1) % model.P, piece[(a - turn) % model.P]) for a in processes]
             for _ in ("add", "share")
@@ -66,25 +71,25 @@ def busiest(messages):
     return max([*up.values(), *down.values()], default=0)
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
+@pytest.mark.parametrize("name", ALL)
 @given(model=models())
 def test_an_exchange_sends_what_its_messages_hold(name, model):
     everything = sum(numbers for phase in phases(model, name) for _, _, numbers in phase)
-    assert cost.sent(model, EXCHANGES[name]) == everything * model.size
-    assert cost.a_step(model, EXCHANGES[name]) == Fraction(everything * model.size, 1 if "full" in name else model.T)
+    assert cost.sent(model, ALL[name]) == everything * model.size
+    assert cost.a_step(model, ALL[name]) == Fraction(everything * model.size, 1 if "full" in name else model.T)
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
+@pytest.mark.parametrize("name", ALL)
 @given(model=models())
 def test_the_busiest_link_carries_what_its_messages_hold(name, model):
-    assert EXCHANGES[name].busiest(model) == sum(busiest(phase) for phase in phases(model, name))
+    assert ALL[name].busiest(model) == sum(busiest(phase) for phase in phases(model, name))
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
+@pytest.mark.parametrize("name", ALL)
 @given(model=models(), mbit=st.floats(0.1, 1e5))
 def test_seconds_are_bits_over_bits_a_second(name, model, mbit):
-    bits = float(EXCHANGES[name].busiest(model) * model.size * 8)
-    assert cost.seconds(model, EXCHANGES[name], mbit) == pytest.approx(bits / (mbit * 1e6), rel=1e-12)
+    bits = float(ALL[name].busiest(model) * model.size * 8)
+    assert cost.seconds(model, ALL[name], mbit) == pytest.approx(bits / (mbit * 1e6), rel=1e-12)
 
 
 @given(models())
@@ -97,21 +102,21 @@ def test_a_lone_process_sends_nothing_and_no_exchange_wins(model):
 # ---------------------------------------------------------------- more of one thing
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
+@pytest.mark.parametrize("name", ALL)
 @given(model=models(), field=st.sampled_from(["M", "M_lte", "replicas", "N"]))
 def test_more_to_train_never_sends_less(name, model, field):
     more = model._replace(**{field: getattr(model, field) + 1})
     if name == "lte-server" and field == "N" and more.N % more.P == 1:
         return  # the new head lives with the master, and sends nothing
-    assert cost.a_step(more, EXCHANGES[name]) >= cost.a_step(model, EXCHANGES[name])
+    assert cost.a_step(more, ALL[name]) >= cost.a_step(model, ALL[name])
 
 
-@pytest.mark.parametrize("name", EXCHANGES)
+@pytest.mark.parametrize("name", ALL)
 @given(models())
 def test_more_workers_with_a_head_each_send_more_and_never_sooner(name, model):
-    one = EXCHANGES[name]
+    one = ALL[name]
     fewer, more = (a_head_a_process(model, N) for N in (model.N, model.N + 1))
-    assert cost.sent(more, one) > cost.sent(fewer, one)
+    assert cost.sent(more, one) > cost.sent(fewer, one) or (name == "basis-sum" and not model.basis)
     if name in ("lte-allgather", "lte-server", "full-all-to-all", "full-server"):  # a ring's blocks round up
         assert one.busiest(more) > one.busiest(fewer)
 
@@ -288,6 +293,33 @@ def test_bytes_sent_at_full_rank_are_those_of_a_run(changes, processes):
         built = tiny.session(method="full", heads=processes, batch=16, topology=topology, **sizes).built
         sent = merge_bytes(built.method, built.meeting, built.method.begin(), processes, processes)
         assert sum(sent.values()) == cost.sent(model, exchange)
+
+
+BASED = st.fixed_dictionaries(
+    dict(
+        inputs=st.integers(2, 9),
+        widths=st.sampled_from([(5,), (4, 2), (8, 3)]),
+        outputs=st.integers(1, 6),
+        basis_rank=st.integers(1, 2),
+        heads=st.integers(1, 5),
+        dtype=st.sampled_from(["float32", "float64"]),
+    )
+)
+
+
+@given(BASED, st.integers(1, 6))
+def test_bytes_and_memory_of_the_shared_basis_are_those_of_a_run(changes, processes):
+    built = tiny.session(method="shared-basis", model="mlp", batch=20, **changes).built
+    r, N, size = changes["basis_rank"], changes["heads"], SIZES[changes["dtype"]]
+    widths = (changes["inputs"], *changes["widths"], changes["outputs"])
+    model = Model(*counted(widths, r), N, N, 2, size=size)._replace(
+        **dict(zip(("basis", "drawn", "beside"), based(widths, r)))
+    )
+    sent = merge_bytes(built.method, built.meeting, built.method.begin(), N, processes)
+    assert sum(sent.values()) == cost.sent(model._replace(P=processes), cost.BASIS)
+    held = account.memory(built.task, built.method, built.method.begin(), built.method.enter(0), False)
+    assert held["total"] == sum(basis_memory(model)) * size + 8  # AdamW counts its steps
+    assert held["merged_factors"] == 0 == basis_memory(model).merged_factors
 
 
 @given(models())

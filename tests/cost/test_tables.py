@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minilte.cost import figure10, forms
 from minilte.cost import tables as costs
 from minilte.cost.forms import SIZES, Model, coded
-from minilte.cost.memory import full_memory, lte_memory
+from minilte.cost.memory import basis_memory, full_memory, lte_memory
 from minilte.cost.units import brief, human, short
 
 counts = st.integers(1, 40)
@@ -61,6 +61,7 @@ MODELS = {
     "nf4": Model(1_861_632, 133_732, 2_058, 8, 8, 10, *coded("nf4", 4)),
     "fewer-processes": Model(1_861_632, 133_732, 2_058, 8, 3, 7),
     "half": Model(5_000, 7_000, 11, 5, 4, 3, size=2),
+    "with-bases": Model(1_861_632, 133_732, 2_058, 8, 8, 10, basis=57_856, drawn=65_536, beside=12_298),
 }
 WORDS = {
     "lte-allgather": "LTE, all-gather of factors",
@@ -69,6 +70,7 @@ WORDS = {
     "full-ring": "full rank, ring",
     "full-all-to-all": "full rank, all to all",
     "full-server": "full rank, server",
+    "basis-sum": "shared basis, sum of factors",
 }
 WORKERS, MBIT = 500, 40.0
 
@@ -94,6 +96,7 @@ MEMORY = {
     "LTE, all-gather of factors": lambda model: lte_memory(model, "allgather"),
     "LTE, dense sum in head order": lambda model: lte_memory(model, "allreduce"),
     "LTE, server": lambda model: lte_memory(model, "server"),
+    "shared basis, sum of factors": basis_memory,
     "LTE, a server's master": lambda model: lte_memory(model, "server", master=True),
 }
 
@@ -104,10 +107,11 @@ def test_every_cell_of_traffic_is_that_of_its_exchange(told):
         lines[: next(i for i, line in enumerate(lines) if line.startswith("what a worker"))], "what all"
     )
     assert head == ["a meeting", "a step", "seconds", f"{WORKERS} workers", "seconds"]
-    assert list(found) == list(WORDS.values())
+    known = {key: words for key, words in WORDS.items() if model.basis or key != "basis-sum"}
+    assert list(found) == list(known.values())
     crowd = model._replace(N=WORKERS, P=WORKERS)
-    for (key, words), one in zip(WORDS.items(), values["traffic"], strict=True):
-        exchange = forms.EXCHANGES[key]
+    for (key, words), one in zip(known.items(), values["traffic"], strict=True):
+        exchange = forms.exchanges(model)[key]
         here, many = (float(forms.sent(of, exchange)) for of in (model, crowd))
         seconds = [float(8 * exchange.busiest(of) * of.size) / (1e6 * MBIT) for of in (model, crowd)]
         step = here if key.startswith("full") else here / model.T
@@ -130,7 +134,7 @@ def test_every_cell_of_traffic_is_that_of_its_exchange(told):
 def test_every_cell_of_memory_is_that_of_its_worker(told):
     model, values, lines = told
     _, found = rows(lines, "what a worker holds")
-    possible = {words for key, words in WORDS.items() if forms.possible(model, forms.EXCHANGES[key])}
+    possible = {WORDS[key] for key, exchange in forms.exchanges(model).items() if forms.possible(model, exchange)}
     assert set(found) == possible & set(MEMORY) | {"full rank", "LTE, a server's master"}
     for words, cells in found.items():
         held = MEMORY[words](model)

@@ -102,7 +102,9 @@ def test_the_picture_has_three_axes_and_the_frontier():
 
 @pytest.mark.parametrize("over, ends", [("bytes", 4e6), ("seconds", 8 * 1e7 / 1e7)])
 def test_what_costs_nothing_stands_left_of_what_costs_the_least(over, ends):
-    free = row("free", bytes=0.0, curve=[point | dict(bytes=0.0, link_bytes=0.0) for point in TWO["rows"][1]["curve"]])
+    free = row(
+        "free", bytes=0.0, curve=[point | dict(bytes=0.0, link_bytes=0.0) for point in TWO["rows"][1]["curve"]]
+    )
     of = ladder(free, TWO["rows"][1], mbit=10.0)
     pictures, _ = drawn(of)
     axes = pictures[f"test-loss-{over}"].axes[0]
