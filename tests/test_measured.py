@@ -417,8 +417,9 @@ def test_the_formulas_of_the_page_of_cost_are_those_of_the_code():
     assert list(rows) == list(ROWS)
     for words, (together, busiest) in rows.items():
         assert value(together, **LETTERS) == ROWS[words].sent(MODEL), words
-        near = 2e-3 if "about" in busiest else 0  # a thousand processes: (N - 1) / N, and the rounding up of a block
         formula = busiest.removeprefix("about ")
+        # a thousand processes: (N - 1) / N, and a block of each that is rounded up
+        near = 1e-3 + 2 * MODEL.P / float(value(formula, **LETTERS)) if "about" in busiest else 0
         assert float(value(formula, **LETTERS)) == pytest.approx(float(ROWS[words].busiest(MODEL)), rel=near, abs=0)
     for letter, words in dict(H="$H = M_{lte} + R$", U="$U = M + R$", D="$D = qM + R$").items():
         assert words in PAGES["cost"] and value(words.split(" = ")[1], **LETTERS) == LETTERS[letter]
