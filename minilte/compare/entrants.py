@@ -14,12 +14,12 @@ CHOICES = (
     "rule",
     "inner_rule",
     "topology",
-    "wire",
     "guard",
     "quant",
+    "wire",
     "optimizer",
     "schedule",
-)  # after a method's name
+)  # after a method's name; int8, int4 and nf4 are codes of W first, then of what travels
 
 OF_ALL = (
     "data",
@@ -101,7 +101,7 @@ def named(words: str) -> dict[str, str]:
         if not free:
             all_names = {each for place in CHOICES for each in PLACES[place].names}
             raise BadInput(f"{words:.60}: no part {name!r:.60}{nearest(name, sorted(all_names))}; after a method stand a"
-                           " merge rule, an optimizer, a topology, a wire, a code of weights")  # fmt: skip
+                           " merge rule, an optimizer, a topology, a code of weights, a wire")  # fmt: skip
         chosen[PLACES[free[0]].flag] = name
     return chosen
 

@@ -202,7 +202,7 @@ def adapter_of_run(run: Path, config: Config, final: Weights, extra: dict[str, A
     state = resume.latest(run, session)
     if state.step != config.steps:
         raise BadInput(f"{run}: expected a checkpoint of step {config.steps} for the factors, got step {state.step}")
-    heads, scales, w = method.facts.one_lora(state.main)
+    heads, scales, w = method.facts.one_lora(state.main, state.heads)
     k = method.facts.decayed(state.main)
     start = {
         name: layer._replace(W=(k * layer.W).astype(layer.W.dtype)) if name in heads[0] else layer

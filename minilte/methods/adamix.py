@@ -74,7 +74,11 @@ def adamix(task: Task, plan: Plan, seed: int = 0, replicas: str = "average") -> 
         weights=lambda main: single.weights(averaged(main)),
         show=lambda main, step: {"weights": taken(main.trained, draw(step))},
         view=view,
-        facts=Facts(bound=single.facts.bound, held=held, one_lora=lambda main: single.facts.one_lora(averaged(main))),
+        facts=Facts(
+            bound=single.facts.bound,
+            held=held,
+            one_lora=lambda main, heads: single.facts.one_lora(averaged(main), heads),
+        ),
     )
 
 

@@ -22,7 +22,7 @@ class Facts(NamedTuple):
     held: Callable[..., dict[str, Tree]] | None = None  # (main, head, all) -> what a worker holds, by account.KINDS
     factors: Callable[[Tree], Sequence[Adapters] | None] = lambda main: None  # main -> A_n, B_n as they were merged
     one_lora: Callable[[Tree], tuple] | None = (
-        None  # main -> factors, scales, shares: W = k W_0 + sum w_n s_n B_n A_n
+        None  # (main, heads) -> factors, scales, shares: W = k W_0 + sum w_n s_n B_n A_n
     )
     decayed: Callable[[Tree], float] = lambda main: 1.0  # main -> k
     resized: Callable[[Tree, int], Tree] | None = None  # (main, N) -> main for N heads

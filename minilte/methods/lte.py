@@ -124,7 +124,7 @@ def facts(task: Task, plan: Plan, w: Sequence[float], bounded: bool, telescopes:
         bound=largest_ranks(plan.ranks, task.weights) if bounded else {},
         held=held,
         factors=lambda main: main.then,
-        one_lora=(lambda main: (main.then, plan.scales, w)) if telescopes else None,
+        one_lora=(lambda main, heads: (main.then, plan.scales, w)) if telescopes else None,
         resized=resized,
         still=still,
         distance=distance,

@@ -70,7 +70,7 @@ def mhlora(task: Task, plan: Plan, replicas: str = "average") -> Method:
     facts = Facts(
         bound=largest_ranks(plan.ranks, task.weights),
         held=held,
-        one_lora=lambda main: (main.trained[0], plan.scales, [1 / len(heads)] * len(heads)),
+        one_lora=lambda main, _: (main.trained[0], plan.scales, [1 / len(heads)] * len(heads)),
     )
     return data_parallel(task, Trainee((now, replica), params, grads, dense), facts)
 

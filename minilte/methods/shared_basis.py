@@ -124,7 +124,7 @@ def ends(task: Task, bases: Bases, decay: float, plain: bool, steps: int) -> dic
             left *= 1 - decay * sum(task.rate(t) for t in range(start, min(start + basis.every, last)))
         return left
 
-    def one_lora(main):
+    def one_lora(main, heads):
         pairs, left = {}, decayed(main)
         for name, W in W_0.items():
             U, sigma, Vt = np.linalg.svd(main.weights[name].W.astype(np.float64) - left * W, full_matrices=False)

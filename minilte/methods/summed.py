@@ -83,7 +83,14 @@ def summed(method: Method, task: Task, plan: Plan, w: Sequence[float]) -> Method
         hear=hear,
         view=lambda shown, before, said: method.view(shown, before, None),
         adds=True,
-        facts=Facts(bound=method.facts.bound, held=held, resized=lambda main, heads: main),
+        facts=Facts(
+            bound=method.facts.bound,
+            held=held,
+            one_lora=(lambda main, heads: ([worker.then for worker in heads], plan.scales, w))
+            if facts.one_lora
+            else None,
+            resized=lambda main, heads: main,
+        ),
     )
 
 

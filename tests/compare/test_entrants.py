@@ -40,6 +40,7 @@ def test_a_rule_after_an_outer_step_is_the_rule_inside_it(rule):
         ("lte+nf4+server+linear", dict(method="lte", quant="nf4", topology="server", schedule="linear")),
         ("full", dict(method="full")),
         ("lte+full", dict(method="lte", wire="full")),
+        ("lte+int8+nf4", dict(method="lte", quant="int8", wire="nf4")),
     ],
 )
 def test_words_choose_the_parts_of_their_names(words, chosen):

@@ -35,7 +35,10 @@ ONE_LORA = {  # runs of each kind that is one LoRA
     "a-rank-per-layer": DEEP | dict(layer_ranks=("layer1=1", "layer3=4")),
     "one-layer-without": DEEP | dict(adapt=("layer1", "layer3"), method="lte"),
     "untrained": dict(steps=0),
-    **{name: tiny.KINDS[name] for name in ("shares", "auto", "half-wire", "brain-wire", "nf4", "int4-fake")},
+    **{
+        name: tiny.KINDS[name]
+        for name in ("shares", "auto", "allreduce", "half-wire", "brain-wire", "nf4", "int4-fake")
+    },
     **{name: tiny.KINDS[name] for name in ("skip-bad-heads", "quorum", "stacked", "absorbed")},
     "shares-ranks-and-wire": DEEP | dict(shares=(0.75, 0.25), head_ranks=(1, 3), wire="float16"),
     "shares-and-telescope": dict(shares=(0.75, 0.25), merge_rule="telescope"),
@@ -217,7 +220,6 @@ def test_npz_and_safetensors_hold_what_the_run_folder_holds_bit_for_bit(tmp_path
         ("ties", "lte with these settings"),
         ("outer", "lte with these settings"),
         ("in-place", "lte with these settings"),
-        ("allreduce", "lte with these settings"),
         ("full", "full with these settings"),
         ("fedavg", "fedavg with these settings"),
         ("shared-basis", "shared-basis with these settings"),  # as many bases as the layer has directions

@@ -198,7 +198,7 @@ def test_the_mean_of_own_A_is_smaller_than_each_by_the_root_of_the_pool_and_that
         plan = lora.plan(wide, [{"layer1": 4}] * 9, 4.0, seed=SEED, head_init=head_init)
         task = make_task(optim.sgd(), 0.1)[0]._replace(weights=wide)
         method = adamix(task, plan, SEED)
-        ((mean,), _, _) = method.facts.one_lora(method.begin())
+        ((mean,), _, _) = method.facts.one_lora(method.begin(), ())
         sizes = [np.linalg.norm(member["layer1"].A) for member in method.begin().trained[0]]
         np.testing.assert_allclose(np.linalg.norm(mean["layer1"].A) / sizes, expected, rtol=0.1)  # 1 / sqrt(n r)
 
@@ -218,7 +218,7 @@ def test_the_change_is_one_lora_of_rank_r_whatever_the_pool():  # law L2
     task, plan, method = pool_of(optim.adamw(), 0.05)
     main = after(method, 40)
     assert method.facts.bound == dict.fromkeys(LAYERS, 2)
-    adapters = one_lora(*method.facts.one_lora(main))
+    adapters = one_lora(*method.facts.one_lora(main, ()))
     for name, layer in method.weights(main).items():
         change = layer.W - task.weights[name].W
         assert np.linalg.matrix_rank(change, tol=1e-10) == 2 == len(adapters[name].pair.A)

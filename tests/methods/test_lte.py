@@ -169,7 +169,7 @@ def test_the_run_as_one_adapter_is_its_dense_change():
     session = tiny.session(heads=3, head_ranks=(1, 2, 3), dtype="float64", shares=(0.5, 0.2, 0.3))
     *_, (_, state) = advance(session, first_state(session))
     method, weights = session.built.method, session.built.task.weights
-    factors, scales, w = method.facts.one_lora(state.main)
+    factors, scales, w = method.facts.one_lora(state.main, ())
     assert w == [0.5, 0.2, 0.3]
     total = sum(w[n] * scales[n]["layer1"] * product(factors[n]["layer1"]) for n in range(3))
     np.testing.assert_allclose(method.weights(state.main)["layer1"].W, weights["layer1"].W + total, atol=1e-9)

@@ -126,7 +126,7 @@ def test_what_others_may_ask():
     assert [len(method.begin().trained[0]) for method in (many, single)] == [3, 1]
     said = many.tell(many.local(many.begin(), many.enter(1), 0, 1))
     main = many.merge(many.begin(), said, 1, map)
-    factors, scales, w = many.facts.one_lora(main)
+    factors, scales, w = many.facts.one_lora(main, ())
     for name, layer in many.weights(main).items():
         total = sum(w[n] * scales[n][name] * product(factors[n][name]) for n in range(3))
         np.testing.assert_allclose(layer.W, task.weights[name].W + total, atol=1e-15)  # rounding
