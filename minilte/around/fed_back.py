@@ -7,8 +7,8 @@ C codes rows of numbers, and no slice of the sum cuts one, so the codes do not d
 sum loses on its way back falls, row by row, to the head whose row it is. So what was merged and what is still to be sent
 add up to what the heads moved, exactly, as long as the basis lasts (law L21-wire). Momentum is coded without feedback: it is
 replaced by its mean, not added. Replicas travel as they are.
-Under a master heads code what they say, and nothing is summed on its way back. A head that did not count at a merge owes what
-it owed before. Source of error feedback: Seide et al. 2014; Karimireddy et al. 2019.
+Where somebody looks at every head, a master or a guard, heads code what they say, and nothing is coded on its way back. A head
+that counted by a fraction f owes f (w_n B_n + e_n - what was said) + (1 - f) e_n. Source of error feedback: Seide et al. 2014; Karimireddy et al. 2019.
 """
 
 from collections.abc import Sequence
@@ -97,15 +97,16 @@ def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
         return method.merge(main, total, step, each)
 
     def hear(shown, worker, step):
-        trust, (said, x), owed = facts.trust(shown), wanted(worker), worker.owed
-        if trust is None or trust[worker.index] > 0:  # else nothing of it was merged, and it owes what it owed
-            left = x - wire.decode(wire.encode(x), blank.dtype)
-            if worker.back is not None:
-                mine = own_rows(like(0, shown, step)["factors"], worker)
-                left[wire.block * mine.start : wire.block * mine.stop] += worker.back
-            owed = vector(carried(shaped(left, said["factors"]), step))
-            owed = np.pad(owed, (0, blank.size - owed.size))
-        return Owing(method.hear(shown, worker.head, step), owed)
+        trust, left = facts.trust(shown), worker.owed
+        fraction = 1.0 if trust is None else trust[worker.index]
+        if fraction > 0:  # f C(x) was merged, of f w_n B_n and what was owed
+            x = wanted(worker)[1]
+            left = fraction * (x - wire.decode(wire.encode(x), blank.dtype)) + (1 - fraction) * left[: x.size]
+        if worker.back is not None:
+            mine = own_rows(like(0, shown, step)["factors"], worker)
+            left[wire.block * mine.start : wire.block * mine.stop] += worker.back
+        owed = vector(carried(shaped(left, method.like(worker.index, shown, step)["factors"]), step))
+        return Owing(method.hear(shown, worker.head, step), np.pad(owed, (0, blank.size - owed.size)))
 
     def held(main, worker, all_heads):
         return facts.held(main, worker.head, all_heads) | {"merged_factors": worker.owed}

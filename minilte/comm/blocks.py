@@ -18,5 +18,5 @@ def rows_of_heads(total: int, heads: int, own: range) -> range:
     >>> [rows_of_heads(5, 8, block(8, 2, process)) for process in range(2)]
     [range(0, 4), range(4, 5)]
     """
-    start, stop = (sum(len(block(total, heads, n)) for n in range(end)) for end in (own.start, own.stop))
+    start, stop = (block(total, heads, end).start for end in (own.start, own.stop))
     return range(start, stop)

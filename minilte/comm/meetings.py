@@ -3,7 +3,8 @@
     everyone   each process gathers every head's tree, or their sum in head order, and makes the same merge
     master     process 0 alone gathers them; it merges, and broadcasts a view of the new main state
 
-Either keeps the bits of a run for any number of processes, and between the two only the traffic differs: with a head
+Either keeps the bits of a run for any number of processes. Between the two only the traffic differs, but for a sum on a thin
+wire, which comes back coded only where all add it (`around.fed_back`): with a head
 on each of N processes, trees of u numbers and a view of d, everyone sends N (N-1) u (a sum by slices 2 (N-1) u), a
 master (N-1) (u + d).
 """

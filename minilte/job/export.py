@@ -197,7 +197,7 @@ def adapter_of_run(run: Path, config: Config, final: Weights, extra: dict[str, A
     if method.facts.one_lora is None:
         raise BadInput(
             f"peft: {config.method.name} with these settings does not move W by factors that are still there (a reset, a rule, "
-            "codes, sums of dense changes, more bases than a low rank holds, or no adapters at all); use npz or safetensors"
+            "codes, decay within an outer step, more bases than a low rank holds, or no adapters); use npz or safetensors"
         )
     state = resume.latest(run, session)
     if state.step != config.steps:

@@ -38,10 +38,16 @@ def nothing_is_lost(drawn, variant):
     moved. Without a master a sum S comes back as C(S), and S - C(S) goes into the e_n, row by row."""
     (case, side, keep), wire, master, moved = drawn
     world = unequal(build(case))
-    basis, steps = basis_of(case, world.task, side, keep + 1), factors_step(case.optimizer)
+    basis, steps = basis_of(case, world.task, side, keep), factors_step(case.optimizer)
     bases, averaged = Bases(basis, world.task.weights), case.optimizer in ("momentum", "nesterov")
     plain = method(world, basis, steps, averaged=averaged)
-    plain = plain._replace(facts=facts(world.task, world.task.shards, bases, steps, averaged, moved))
+    known, kept = facts(world.task, world.task.shards, bases, steps, averaged, moved), []
+
+    def carried(factors, step):
+        kept.append(factors)
+        return known.remainder.carried(factors, step)
+
+    plain = plain._replace(facts=known._replace(remainder=known.remainder._replace(carried=carried)))
     made = fed_back(plain, WIRES[wire], case.heads, master)
     comm, meeting, errors = Communicator(Solo(), case.heads), MASTER if master else EVERYONE, []
     heads = [made.enter(n) for n in comm.mine]
@@ -52,15 +58,15 @@ def nothing_is_lost(drawn, variant):
         heads = [made.local(shown, head, start, stop) for head in heads]
         total = added([total, *(plain.tell(head.head)["factors"] for head in heads)])
         main, shown, heads, _ = meeting.merge(comm, made, main, shown, heads, stop)
+        kept.clear()
         heads = [made.hear(shown, head, stop) for head in heads]
-        owed = added([shaped(head.owed, bases.zeros(basis.period(stop))) for head in heads])
-        if basis.period(stop) != period:  # what is still owed was moved or dropped
-            begun, total, period = main.weights, owed, basis.period(stop)
-            continue
-        way, left = bases.product(total, period), bases.product(owed, period)
+        way, left = bases.product(total, period), bases.product(added(kept), period)
         start_, here = matrices(begun), matrices(main.weights)
         reached = {name: W + left[name] for name, W in here.items()}
         errors.append(apart([start_, reached], [start_, {name: W + way[name] for name, W in start_.items()}]))
+        if basis.period(stop) != period:  # what is still owed was moved or dropped
+            begun, period = main.weights, basis.period(stop)
+            total = added([shaped(head.owed, bases.zeros(period)) for head in heads])
     return worst(errors)
 
 

@@ -40,6 +40,7 @@ class Shared(NamedTuple):
     weights: Weights
     momentum: Factors | None  # with which the next round begins; None: every head keeps its own
     step: Array  # (), int64, of the last merge
+    left: Array  # (), float64: what the decay of all merges has left of W_0, the product of 1 - lambda sum eta_t
     outer: Tree = None
 
 
@@ -127,7 +128,8 @@ def shared_basis(
         memory = main.outer
         if not plain:
             weights, memory = toward(outer, main.weights, weights, memory, outer_rate)
-        return Shared(weights, kept(said["momentum"], step) if averaged else None, np.asarray(step), memory)
+        momentum = kept(said["momentum"], step) if averaged else None
+        return Shared(weights, momentum, np.asarray(step), np.asarray(main.left * (1 - gone)), memory)
 
     def hear(main, head, step):
         if averaged:
@@ -157,11 +159,13 @@ def shared_basis(
             name: layer._replace(W=shown["weights"][name]) if name in basis.ranks else layer
             for name, layer in overlay(task.weights, shown["replicas"]).items()
         }
-        return Shared(weights, shown.get("momentum"), np.asarray(0))
+        return Shared(weights, shown.get("momentum"), np.asarray(0), np.asarray(1.0))
 
     def begin():
         momentum = bases.at_rest(bases.zeros(0)) if averaged else None
-        return Shared(task.weights, momentum, np.asarray(0), None if plain else outer.init(task.weights))
+        return Shared(
+            task.weights, momentum, np.asarray(0), np.asarray(1.0), None if plain else outer.init(task.weights)
+        )
 
     return Method(
         every=basis.every,

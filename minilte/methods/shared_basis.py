@@ -20,6 +20,7 @@ from minilte.methods.lte import MERGE_EVERY
 from minilte.methods.on_bases import shared_basis
 from minilte.optimizers.orthonormal import STEPS
 from minilte.optimizers.polar import POLAR
+from minilte.quant.wire import FULL
 from minilte.rules.outer import OUTER_MOMENTUM, OUTER_RATE
 from minilte.settings.knob import MOST, knob
 from minilte.settings.part import part
@@ -70,6 +71,8 @@ class SharedBasis:
             raise BadInput("move-momentum: expected with --basis-step orthonormal or sgd, adamw begins anew")
 
     def check_with(self, config):
+        if self.move_remainder and config.wire.wire is FULL:
+            raise BadInput("move-remainder: expected a thin --wire, without which nothing is left to send")
         if self.basis_side == "alternating" and config.topology.quorum:
             raise BadInput("basis-side alternating: what a late head sends has another shape; leave out --quorum")
 
@@ -117,15 +120,8 @@ def ends(task: Task, bases: Bases, decay: float, plain: bool, steps: int) -> dic
         """The largest rank of the change after so many steps: r for every basis that was used."""
         return min(*W_0[name].shape, basis.ranks[name] * (1 + basis.period(max(0, step - 1))))
 
-    def decayed(main):
-        """k: at every merge 1 - lambda sum eta_t of what it was."""
-        left, last = 1.0, int(main.step)
-        for start in range(0, last, basis.every):
-            left *= 1 - decay * sum(task.rate(t) for t in range(start, min(start + basis.every, last)))
-        return left
-
     def one_lora(main, heads):
-        pairs, left = {}, decayed(main)
+        pairs, left = {}, float(main.left)
         for name, W in W_0.items():
             U, sigma, Vt = np.linalg.svd(main.weights[name].W.astype(np.float64) - left * W, full_matrices=False)
             few = rank(name, int(main.step))
@@ -134,7 +130,9 @@ def ends(task: Task, bases: Bases, decay: float, plain: bool, steps: int) -> dic
 
     known = {} if decay else {"bound": {name: rank(name, steps) for name in W_0}, "bound_law": "L26"}
     low = any(rank(name, steps) < min(W.shape) for name, W in W_0.items())
-    return known | ({"one_lora": one_lora, "decayed": decayed} if low and (plain or not decay) else {})
+    return known | (
+        {"one_lora": one_lora, "decayed": lambda main: float(main.left)} if low and (plain or not decay) else {}
+    )
 
 
 def facts(task: Task, w: Sequence[float], bases: Bases, steps: Optimizer, averaged: bool, moved: bool) -> Facts:

@@ -2,7 +2,7 @@
 
     float16    2 bytes a number, up to 65504
     bfloat16   2 bytes: the upper half of a float32, rounded to even
-    int8       65 bytes and more for 64 numbers: a code each, and their absmax in the run's dtype
+    int8       a byte a number, and for 64 numbers their absmax in the run's dtype: 68 bytes in float32
     int4, nf4  half a byte a number, and the absmax
 
 What a wire rounds away is not lost. Where heads keep V_n, it stores the decoded factors that were merged, so the error is
@@ -39,13 +39,16 @@ def to_half(x: Array) -> Array:
     with np.errstate(over="ignore"):
         half = x.astype(np.float16)
     if not np.isfinite(half).all():
-        raise Diverged("wire: a factor is beyond float16 (65504); use --wire bfloat16, or lower --lr")
+        raise Diverged(
+            "wire: what is sent is beyond float16 (65504); use --wire bfloat16, or targets in a smaller unit, or lower --lr"
+        )
     return half
 
 
 def to_brain(x: Array) -> Array:
     """bfloat16, as uint16: add half of what is cut off, and a bit more where the kept part is odd; then cut."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    with np.errstate(over="ignore"):
+        bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     found = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1))) >> 16).astype(np.uint16)
     found[np.isnan(x)] = 0x7FC0  # NaN in bfloat16, which the sum above may carry over into a number
     return found

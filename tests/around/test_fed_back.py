@@ -114,14 +114,14 @@ def test_bits_and_bytes_do_not_depend_on_processes(wire, meeting, side, changes)
 
 WRONG = {  # of the text of the wrapper
     "a remainder that is not sent": ("return said, x + worker.owed[: x.size]", "return said, x"),
-    "a remainder that is forgotten": ("owed = np.pad(owed, (0, blank.size - owed.size))", "owed = blank"),
-    "a remainder that is kept twice": ("left = x - ", "left = worker.owed[: x.size] + x - "),
+    "a remainder that is forgotten": ("worker.head, step), np.pad(owed, (0, blank.size - owed.size)))", "worker.head, step), blank)"),
+    "a remainder that is kept twice": ("left = fraction * (x - ", "left = worker.owed[: x.size] + fraction * (x - "),
     "what the way back loses is forgotten": ("+= worker.back", "+= 0"),
     "what the way back loses is kept by its neighbour": ("range(worker.index, worker.index + 1)", "range((worker.index + 1) % heads, (worker.index + 1) % heads + 1)"),
     "the sum comes back as it is": ("rows = {kind: way(kind).encode(numbers)", "rows = {kind: way(kind).encode(1.01 * numbers)"),
     "momentum is fed back": ('said = method.tell(worker.head)\n', 'said = method.tell(worker.head)\n        said = said | {"momentum": tree.map(lambda M: M + worker.owed[0], said["momentum"])}\n'),
     "replicas are coded": ("return wire if kind in THIN else FULL", "return wire"),
-    "a remainder of the old basis": ("vector(carried(shaped(left, said[\"factors\"]), step))", "left"),
+    "a remainder of the old basis": ("vector(carried(shaped(left, method.like(worker.index, shown, step)[\"factors\"]), step))", "left"),
 }  # fmt: skip
 
 
@@ -178,16 +178,31 @@ def test_heads_that_move_no_more_send_what_they_owe(wire):
     assert 0 < far and left < 1e-6 * far
 
 
-def test_a_head_that_was_left_out_owes_what_it_owed():
+@pytest.mark.parametrize("trust", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("keep", [9, 1])
+@pytest.mark.parametrize("remainder", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_what_a_head_owes_and_what_was_merged_of_it_are_its_step_as_far_as_it_counted(trust, keep, remainder, late):
+    """e' = e + f w_n B_n - f C(w_n B_n + e), in the basis of the next round, also where nothing of it was heard."""
     task, _ = make_task(optim.sgd(), LR)
-    inner = guarded(one_by_one(method(task, "orthonormal", Basis(RANKS, 3, 9, "a", 7))), 3, clip=False)
-    made = fed_back(inner, THIN["bfloat16"], 3, False)
+    basis = Basis(RANKS, 3, keep, "a", 7)
+    plain = method(task, "orthonormal", basis, remainder)
+    made = fed_back(guarded(one_by_one(plain), 3, clip=True), THIN["bfloat16"], 3, False)
     heads = [made.local(made.begin(), made.enter(n), 0, 3) for n in range(3)]
-    heads = [head._replace(owed=head.owed + 0.25) for head in heads]
+    old = heads[1]._replace(owed=heads[1].owed + 0.1234567)
+    if late:
+        old, trust = old._replace(head=made.enter(1).head), 0.0
     shown = made.merge(made.begin(), [made.tell(head) for head in heads], 3, map)
-    for trust, kept in (([1.0, 0.0, 1.0], True), ([1.0, 1.0, 1.0], False)):
-        new = made.hear(Guarded(shown.main, np.array(trust)), heads[1], 3)
-        assert np.array_equal(new.owed, heads[1].owed) == kept
+    new = made.hear(Guarded(shown.main, np.array([1.0, trust, 1.0])), old, 3)
+    factors = plain.tell(old.head)["factors"]
+    step = np.concatenate([factors[name].ravel() for name in RANKS])
+    x = step + old.owed
+    expected = old.owed + trust * step - trust * rounded("bfloat16", x)
+    if keep == 1:
+        carried = plain.facts.remainder.carried(module.shaped(expected, factors), 3)
+        assert any(leaf.any() for leaf in carried.values()) == remainder
+        expected = np.concatenate([carried[name].ravel() for name in RANKS])
+    np.testing.assert_allclose(new.owed, expected, atol=1e-14)
 
 
 def test_a_number_that_no_code_holds_stops_the_run_with_the_remedy():

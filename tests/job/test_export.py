@@ -267,8 +267,9 @@ def test_an_adapter_on_other_weights_than_the_run_began_with_is_refused_with_the
         export(run, "peft", tmp_path / "out")
 
 
-def test_a_run_that_went_on_for_more_steps_leaves_as_one_lora(tmp_path):
-    run = a_run(tmp_path / "run")
+@pytest.mark.parametrize("changes", [{}, DEEP | BASED | dict(keep_basis=9, weight_decay=0.3, merge_every=4)], ids=str)
+def test_a_run_that_went_on_for_more_steps_leaves_as_one_lora(tmp_path, changes):
+    run = a_run(tmp_path / "run", **changes)  # whose last round may be shorter
     job.run(run, job.opened(job.settings(run, Solo(), steps=20), Solo()), job.SILENT)
     export(run, "peft", tmp_path / "out")
     assert_same_weights(read_back(read_folder(tmp_path / "out")), ml.load(run).weights)

@@ -39,6 +39,7 @@ def test_defaults_are_those_of_the_method_and_what_is_given_wins():
         (dict(basis_layers=("layer2",), basis_rank=6), "basis-rank: expected 1 to 5"),
         (dict(basis_layers=("layer1", "layer2"), basis_rank=6), "basis-layers: layer2 is 5 x 7, too small"),
         (dict(basis_step="adamw", move_momentum=True), "move-momentum: expected with"),
+        (dict(move_remainder=True), "move-remainder: expected a thin --wire"),
         (dict(rank=3), "rank: belongs to"),
     ],
 )
