@@ -12,7 +12,7 @@ from minilte.settings.config import Config
 FOUND = Tuned({"lr": 0.002}, 0.5, [({"lr": 0.002}, 0.5), ({"lr": 0.004}, float("inf"))], [])
 
 
-def outcome(loss, right, sent=100, memory=10, diverged=""):
+def outcome(loss, right, sent=100, memory=10, diverged="", link=0):
     if diverged:
         return Outcome([], 0, 0.0, "", diverged)
     first = {
@@ -25,7 +25,13 @@ def outcome(loss, right, sent=100, memory=10, diverged=""):
         "link_bytes": 0,
     }
     last = dict(
-        step=4, samples=8, train_loss=loss / 2, test_loss=loss, test_accuracy=right, bytes=sent, link_bytes=sent / 2
+        step=4,
+        samples=8,
+        train_loss=loss / 2,
+        test_loss=loss,
+        test_accuracy=right,
+        bytes=sent,
+        link_bytes=link or sent / 2,
     )
     return Outcome([first, last], memory, 1.0, "")
 
@@ -72,6 +78,13 @@ def test_the_frontier_has_what_no_other_beats_in_all():
     ]
     found = {each.name: each.frontier for each in side_by_side(rows, "valid_loss")}
     assert found == {"best": True, "cheap": True, "small": True, "beaten": False, "twin": True}
+
+
+def test_the_frontier_is_of_all_bytes_that_are_sent_and_not_of_the_busiest_link():
+    few_on_a_link = made("all to all", [outcome(2.0, 0.8, sent=900, link=10)] * 2)
+    all_on_a_link = made("server", [outcome(2.0, 0.8, sent=300, link=300)] * 2)
+    found = {each.name: each.frontier for each in side_by_side([few_on_a_link, all_on_a_link], "valid_loss")}
+    assert found == {"all to all": False, "server": True}
 
 
 def test_what_diverged_or_cannot_take_part_comes_last_and_says_why():

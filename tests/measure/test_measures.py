@@ -86,6 +86,15 @@ def test_a_change_of_low_rank_keeps_its_rank_and_order_in_float32():
     assert found == {"sigma_1": pytest.approx(expected[0]), "sigma_2": pytest.approx(expected[1], rel=1e-5)}
 
 
+def test_singular_values_are_told_at_the_indices_that_they_are_named_by():
+    U, V = (np.linalg.qr(np.random.default_rng(seed).standard_normal((12, 9)))[0] for seed in (1, 2))
+    sizes = np.arange(9.0, 0.0, -1)
+    found = module.change_ranks("layer1", np.zeros((12, 12)), (U * sizes) @ V.T, 1)
+    assert {key: value for key, value in found.items() if key.startswith("sigma_")} == {
+        f"sigma_{at}": pytest.approx(10.0 - at) for at in (1, 2, 4, 8)
+    }
+
+
 @pytest.mark.parametrize(
     "changes",
     [{}, dict(dtype="float64"), dict(merge_every=1), *(dict(method=name) for name in ("lora", "mhlora", "fedit"))],
