@@ -619,12 +619,40 @@ def test_what_the_page_of_the_ladder_says_of_unlike_rows_is_what_was_measured():
     words = lambda of: f"{of[0]:.4f} ({of[1]:.4f} to {of[2]:.4f})"  # noqa: E731
     alike = {row["name"]: row["scores"]["test_loss"]["mean"] for row in measured("ladder")["rows"]}
     here = {row["name"]: row["scores"]["test_loss"]["mean"] for row in kept["rows"]}
-    assert kept["shared"]["shards"] == "dirichlet:0.3" and len(here) == 8
+    assert kept["shared"]["shards"] == "dirichlet:0.3" and here.keys() == alike.keys()
     assert all(abs(here[name] - alike[name]) < 0.005 for name in ("full", "full+muon"))
     for phrase in (
         f"FedAvg is {words(by('fedavg', 'full'))} behind AdamW, and LTE {words(by('lte', 'fedavg'))} behind FedAvg",
         f"FedIT is {by('lte', 'fedit')[0]:.4f} ahead of LTE",
-        f"loses {by('lte+outer', 'lte')[0]:.4f} here",
-        f"is {words(by('shared-basis', 'full'))} behind AdamW and {by('fedavg', 'shared-basis')[0]:.4f} ahead of FedAvg",
+        f"stacked FLoRA by {by('lte', 'flora-stacked')[0]:.4f}",
+        f"an outer step {by('lte+outer', 'lte')[0]:.4f}, TIES {by('lte+ties', 'lte')[0]:.4f}, the median {by('lte+median', 'lte')[0]:.4f}",
+        f"is {words(by('shared-basis', 'full'))} behind AdamW, level with LoRA at every step, and {by('fedavg', 'shared-basis')[0]:.4f} ahead of FedAvg",
+        f"LoRA, GaLore and Flora {max(here[name] - alike[name] for name in ('lora', 'galore', 'flora-projected')):.4f} at most",
     ):
         assert phrase in text, phrase
+    assert all(here[name] - alike[name] < 0.001 for name in ("full", "relora", "adamix"))
+    _, low, high = by("shared-basis", "lora")
+    assert low < 0 < high
+
+
+def test_what_the_page_of_the_ladder_says_of_thin_wires_is_what_was_measured():
+    kept, text = measured("ladder_wires"), " ".join((DOCS / "ladder.md").read_text(encoding="utf-8").split())
+    rows, adamw = {row["name"]: row for row in kept["rows"]}, measured("ladder")
+    (full,) = [row for row in adamw["rows"] if row["name"] == "full"]
+    (of,) = [row for row in adamw["rows"] if row["name"] == "shared-basis"]
+    codes = ("bfloat16", "int8", "int4", "nf4")
+    assert list(sorted(rows)) == sorted(["float32", *codes, *(f"{code} moved" for code in codes)])
+    assert rows["float32"]["scores"] == of["scores"]  # the same settings: the same run
+    assert rows["float32"]["bytes"] == of["bytes"] and rows["int4"]["bytes"] == rows["nf4"]["bytes"]
+    assert f"a {full['bytes'] / rows['int4']['bytes']:.0f}th of what full-rank AdamW sends, which is behind" in text
+    assert max(row["scores"]["test_loss"]["high"] for row in rows.values()) < full["scores"]["test_loss"]["low"]
+    for name in rows.keys() - {"float32"}:
+        for score in ("test_loss", "train_loss"):
+            _, low, high = paired(kept, name, "float32", score)
+            assert low < 0 < high, (name, score)
+    for code in codes:
+        mean, low, high = paired(kept, f"{code} moved", code)
+        if code == "int8":
+            assert f"with `int8` it costs {mean:.4f} ({low:.4f} to {high:.4f})" in text
+        else:
+            assert low < 0 < high

@@ -101,10 +101,12 @@ def grid(row: dict) -> str:
 def conditions(ladder: dict) -> str:
     """How it was measured, in a few sentences."""
     rules, data = ladder["rules"], ladder["data"]
-    tuned = f"{rules['tune_seeds']} seed{'s' * (rules['tune_seeds'] > 1)} from 1000"
+    seeds = f"{rules['tune_seeds']} seed{'s' * (rules['tune_seeds'] > 1)} from 1000"
+    how = f"tuned by {rules['by'].replace('_', ' ')} with rows held out, {seeds}"
+    tuned = how if any(row["grid"] for row in ladder["rows"]) else "nothing is tuned"
     return (
         f"{data['name']}, {data['rows']:,} training rows; equal {rules['equal']}; {rules['seeds']} seeds from 0, mean ±"
-        f" half the 95 % interval; tuned by {rules['by'].replace('_', ' ')} with rows held out, {tuned}."
+        f" half the 95 % interval; {tuned}."
         " Bytes are those of a head on every process. * no other is as good in test loss, bytes and memory, and better in"
         " one of them."
     )

@@ -30,13 +30,14 @@ def test_a_picture_is_drawn_of_what_was_measured(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_ladder_of_the_docs_has_what_a_fair_one_needs(name):
     kept = ladder_page.measured(PAGE, name)
-    assert (
-        kept["rules"]["seeds"] >= 5
-        and kept["data"]["rows"] == 60_000
-        and len(kept["rows"]) >= {"ladder": 14}.get(name, 8)
-    )
+    few = {"ladder_mini": 5, "ladder_wires": 9}.get(name, 14)  # entries
+    assert kept["rules"]["seeds"] >= 5 and len(kept["rows"]) >= few
+    assert (kept["data"]["rows"] == 60_000) == (name != "ladder_mini")
     for of in kept["rows"]:
         assert len(of["scores"]["test_loss"]["values"]) == kept["rules"]["seeds"] and not of["edges"]
+        if name == "ladder_wires":  # at the settings of an entry of the ladder
+            assert of["grid"] == []
+            continue
         tried = [score for _, score in of["grid"] if score is not None]
         assert [point for point, score in of["grid"] if score == min(tried)][0] == of["tuned"] and len(tried) >= 5
     assert {"numpy", "blas", "kernel", "machine"} <= kept["machine"].keys()

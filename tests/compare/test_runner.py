@@ -38,6 +38,24 @@ def test_progress_counts_runs_that_are_made_and_the_time_left_ends_at_zero(class
     assert told[0][2] > 0 and told[1][2] == told[3][2] == 0
 
 
+def test_the_time_left_is_that_of_all_steps_so_far(classes, monkeypatch):
+    """Runs of 2 steps that take 8 seconds each, a round of one after the other: 4 seconds a step, from the first to the last."""
+    clock, told = iter(range(0, 10_000, 8)), []
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(module, "measured", lambda trial: None)
+    monkeypatch.setattr(module, "side_by_side", lambda jobs, width, wish: ((n, job()) for n, job in enumerate(jobs)))
+    run = Runner(Store(None), Watch(lambda *of: told.append(of), lambda: 0), 1)
+    run.store = type("Never", (), {"get": lambda self, name: None, "put": lambda self, *of: None})()
+    rates = iter(range(1, 100))
+    for _ in range(4):
+        run(trials(classes, *(next(rates) / 1000 for _ in range(3))))
+    expected = []
+    for made in range(12):
+        spent = 8 * (made + 1 + made // 3)  # the clock is read once more at the end of a round
+        expected.append((made + 1, 3 * (made // 3 + 1), pytest.approx((2 - made % 3) * 2 * spent / (2 * (made + 1)))))
+    assert told == expected
+
+
 def test_plans_get_what_they_ask_for_and_ask_together():
     asked = []
 

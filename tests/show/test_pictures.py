@@ -66,6 +66,26 @@ def test_curves_are_drawn_for_any_records(tmp_path, records, versus):
     assert_drawn(tmp_path / "plots", "loss", "accuracy")
 
 
+@pytest.mark.parametrize("validate", [False, True])
+def test_both_lines_of_accuracy_are_of_the_rows_that_were_held_out(place, validate):
+    """With rows to validate the test set is looked at once, at the end."""
+    once = dict(valid_loss=1.0, valid_accuracy=0.5, test_accuracy=None) if validate else dict(test_accuracy=0.5)
+    mine = [START._replace(samples=8 * n, **once) for n in range(3)]
+    theirs = [
+        record._replace(**{name: 0.25 for name in once if name.endswith("accuracy") and once[name]})
+        for record in mine
+    ]
+    theirs[-1] = theirs[-1]._replace(test_accuracy=0.25)
+    with seen.pictures() as drawn:
+        pictures.accuracy(place, mine, theirs)
+        pictures.loss(place, mine, theirs)
+    lines = seen.lines(drawn["accuracy"].axes[0])
+    for name, value in (("this run", 50.0), ("full rank", 25.0)):
+        assert seen.points(lines[name]) == [(0, value), (8, value), (16, value)]
+    losses = seen.lines(drawn["loss"].axes[0])
+    assert [len(losses[f"{of}, held out"].x) for of in ("main", "full rank")] == [3, 3]
+
+
 @pytest.mark.parametrize(
     "layers", [{}, {"layer1": dict.fromkeys(("effective_rank", "cosine", "grassmann"), {"undefined": "no"})}], ids=str
 )
