@@ -43,7 +43,8 @@ def added(counts: Sequence[dict[str, int]]) -> dict[str, int]:
     return dict(sum(map(Counter, counts), Counter()))
 
 
-KINDS = ("weights", "adapters", "merged_factors", "rule", "gradients", "optimizer")  # of what a worker holds
+# of what a worker holds; "merged_factors" are V_n, or of a sum on a thin wire what a head has still to send
+KINDS = ("weights", "adapters", "merged_factors", "rule", "gradients", "optimizer")
 
 
 def memory(task: Task, method: Method, main: Tree, head: Tree, master: bool) -> dict:

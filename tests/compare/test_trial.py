@@ -55,6 +55,19 @@ def test_bytes_and_memory_are_those_counted_with_a_head_on_every_process(words, 
     assert 0 < found.points[-1]["link_bytes"] <= found.points[-1]["bytes"]
 
 
+@pytest.mark.parametrize("topology", ["default", "server"])
+def test_the_bytes_of_ranks_that_change_on_the_way_are_those_of_each_merge(topology, classes):
+    made = trial("dynamic", classes, rank_rule="schedule", rank_from=1, topology=topology, steps=12, rank=4)
+
+    def on(transport):
+        session = open_session(made.config.holding(data=classes), transport)
+        *_, (_, state) = advance(session, first_state(session))
+        return payload(session.comm.sent)
+
+    found = measured(made).points[-1]["bytes"]
+    assert found == sum(threads.run(made.config.heads, on)) and found != forecast(made).bytes[-1]
+
+
 def session_is_master(made):
     return made.config.topology.name == "server"
 

@@ -230,3 +230,15 @@ def test_the_bits_do_not_depend_on_the_processes_and_the_shares_may_follow_the_d
     assert weighed(built.task, config) == list(built.task.shards)
     alike = build(config.replace(shards="iid", clients=0, shard_sizes=()))
     assert not np.array_equal(built.task.batch(0, 0)[0], alike.task.batch(0, 0)[0])
+
+
+@pytest.mark.parametrize(("method", "round_"), [(dict(merge_every=4), 4), (dict(method="full"), 1)])
+def test_a_head_is_the_same_client_for_a_whole_round_of_the_method(method, round_):
+    """A step is a round where nothing is merged less often."""
+    settings = dict(data="fashion-mini", model="linear", heads=2, batch=4, shards="by-class", clients=10, **method)
+    built = build(Config(**settings))
+    kinds = [{n: set(built.task.batch(n, step)[1].tolist()) for n in range(2)} for step in range(24)]
+    for start in range(0, 24, round_):
+        for n in range(2):  # ten clients, two classes each
+            assert len(set().union(*(kinds[step][n] for step in range(start, start + round_)))) <= 2
+    assert len(set().union(*(step[0] for step in kinds))) > 4

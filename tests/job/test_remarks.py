@@ -26,6 +26,20 @@ def test_processes_without_heads_are_missed_by_nobody():
     assert said == ["note: process 1 (head 2) missed the merge at step 4"] and late == {1, 2}
 
 
+def test_a_late_process_is_named_with_its_first_and_its_last_head():
+    session = tiny.session(heads=5, batch=15)
+    session.comm.blocks = [range(0, 3), range(3, 5)]
+    session.comm.transport.late, said = {1}, []
+    late = remarks.of_the_late(frozenset(), session, 4, said.append)
+    session.comm.transport.late = {0}
+    remarks.of_the_late(late, session, 6, said.append)
+    assert said == [
+        "note: process 1 (heads 3 to 4) missed the merge at step 4",
+        "note: process 0 (heads 0 to 2) missed the merge at step 6",
+        "note: process 1 (heads 3 to 4) is back, in time for the merge at step 6",
+    ]
+
+
 def test_a_leap_is_told_against_the_largest_round_before():
     records = [
         Record(2 * i, 8 * i, 0.1, [1.0], 1.0, 1.0, update_norm=norm) for i, norm in enumerate([None, 2.0, 1.0, 30.0])
