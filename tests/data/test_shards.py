@@ -232,7 +232,7 @@ def test_the_bits_do_not_depend_on_the_processes_and_the_shares_may_follow_the_d
     assert not np.array_equal(built.task.batch(0, 0)[0], alike.task.batch(0, 0)[0])
 
 
-@pytest.mark.parametrize(("method", "round_"), [(dict(merge_every=4), 4), (dict(method="full"), 1)])
+@pytest.mark.parametrize(("method", "round_"), [(dict(merge_every=4, rank=2), 4), (dict(method="full"), 1)])
 def test_a_head_is_the_same_client_for_a_whole_round_of_the_method(method, round_):
     """A step is a round where nothing is merged less often."""
     settings = dict(data="fashion-mini", model="linear", heads=2, batch=4, shards="by-class", clients=10, **method)
