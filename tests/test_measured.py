@@ -635,6 +635,26 @@ def test_what_the_page_of_the_ladder_says_of_unlike_rows_is_what_was_measured():
     assert low < 0 < high
 
 
+def test_what_the_page_of_the_ladder_says_of_a_small_data_set_is_what_was_measured():
+    kept, text = measured("ladder_mini"), " ".join((DOCS / "ladder.md").read_text(encoding="utf-8").split())
+    rows = {row["name"]: row for row in kept["rows"]}
+    by = lambda name, other: paired(kept, name, other)  # noqa: E731
+    words = lambda of: f"{of[0]:.4f} ({of[1]:.4f} to {of[2]:.4f})"  # noqa: E731
+    (large,) = [row for row in measured("ladder")["rows"] if row["name"] == "full"]
+    assert list(rows) == ["full+muon", "shared-basis", "full", "diloco", "lte"]
+    for phrase in (
+        f"`fashion-mini`, {kept['data']['rows']:,} rows, {rows['full']['steps']} steps of 512, so that every row is seen"
+        f" {rows['full']['samples'] / kept['data']['rows']:.0f} times",
+        f"went up to {rows['full']['tuned']['weight_decay']} for AdamW, where it stopped at {large['tuned']['weight_decay']} with twelve times the rows",
+        f"is {words(by('full', 'shared-basis'))} ahead of AdamW at a {rows['full']['bytes'] / rows['shared-basis']['bytes']:.0f}th of its bytes",
+        f"and {words(by('shared-basis', 'full+muon'))} behind Muon",
+        f"LTE {words(by('lte', 'full'))} behind it",
+    ):
+        assert phrase in text, phrase
+    _, low, high = by("diloco", "full")
+    assert low < 0 < high
+
+
 def test_what_the_page_of_the_ladder_says_of_thin_wires_is_what_was_measured():
     kept, text = measured("ladder_wires"), " ".join((DOCS / "ladder.md").read_text(encoding="utf-8").split())
     rows, adamw = {row["name"]: row for row in kept["rows"]}, measured("ladder")
