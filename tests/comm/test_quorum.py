@@ -145,3 +145,20 @@ def test_a_merge_waits_for_the_quorum():
 
     everything, waited = threads.run(3, work)[0]
     assert waited > 0.02 and np.array_equal(everything[:3], [0, 1, 1])  # processes 0 and 1 hold three heads
+
+
+@pytest.mark.parametrize(("heads", "need", "late"), [([2, 2, 2], 4, {2}), ([3, 1, 1], 4, {2}), ([1, 1, 4], 3, set())])
+def test_a_quorum_counts_heads_and_not_processes(heads, need, late):
+    """Process 2 comes when the merge is over, or after a while where it is needed."""
+    over = threading.Event()
+
+    def work(transport):
+        quorum = Quorum(transport, heads, need, 0.0)
+        if quorum.process == 2:
+            over.wait(1.0 if not late else LONG / 6)
+        quorum.gather(np.zeros(1, np.uint8), [1, 1, 1])
+        if quorum.process == 0:
+            over.set()
+        return set(quorum.late)
+
+    assert threads.run(3, work)[0] == late

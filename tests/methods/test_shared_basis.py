@@ -145,3 +145,26 @@ def test_a_baseline_beside_it_trains_at_a_rate_of_its_own(tmp_path):
     inner = read_settings(tmp_path / "run" / "versus-full")
     assert (inner.method.name, inner.lr, inner.weight_decay) == ("full", 1e-3, 0.0)
     assert read_settings(tmp_path / "run").lr == 0.3
+
+
+@pytest.mark.parametrize(
+    ("steps", "bases"), [(0, 1), (1, 1), (3, 1), (5, 1), (6, 1), (7, 2), (12, 2), (13, 3)], ids=str
+)
+def test_a_run_uses_as_many_bases_as_it_has_begun(steps, bases):
+    """K T = 6 steps a basis: r directions each, as far as a layer has them, in the bound and in the adapter that it leaves as."""
+    settings = TINY | dict(basis_rank=2, steps=steps, weight_decay=0.0)
+    built = build(Config(**settings))
+    expected = {"layer1": min(6, 2 * bases), "layer2": min(5, 2 * bases)}
+    assert built.method.facts.bound == expected and built.method.facts.bound_law == "L26"
+    *_, last = ml.rounds(Config(**settings))
+    if built.method.facts.one_lora:
+        ((pairs,), _, _) = built.method.facts.one_lora(last.state.main, ())
+        assert {name: len(pair.A) for name, pair in pairs.items()} == expected
+    assert (built.method.facts.one_lora is None) == (2 * bases >= 6)
+    for name, rank in expected.items():
+        change = last.state.main.weights[name].W - built.task.weights[name].W
+        assert np.linalg.matrix_rank(change, tol=1e-5) == (rank if steps else 0)
+
+
+def test_with_decay_there_is_no_rank_bound():
+    assert build(Config(**TINY | dict(basis_rank=2))).method.facts.bound == {}

@@ -101,6 +101,8 @@ def test_a_regression_has_no_column_of_accuracy():
     [
         (dict(ratios=[1.2, 1.6], short=0, early=0, mean=1.386, low=1.1, high=1.75), "1.39 (1.10 to 1.75)"),
         (dict(ratios=[1.2, 4.0], short=1, early=0, mean=2.0, low=1.0, high=4.0), "more than 4 (1 of 2 seeds)"),
+        (dict(ratios=[1.2, 4.0, 4.0], short=2, early=0, mean=2.0, low=1.0, high=4.0), "more than 4 (2 of 3 seeds)"),
+        (dict(ratios=[0.25, 0.6], short=0, early=1, mean=0.4, low=0.2, high=0.8), "at most 0.25 (1 of 2 seeds)"),
         (dict(ratios=[0.25, 0.25], short=0, early=2, mean=0.25, low=0.25, high=0.25), "at most 0.25 (2 of 2 seeds)"),
     ],
 )
