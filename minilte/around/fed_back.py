@@ -98,7 +98,7 @@ def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
 
     def hear(shown, worker, step):
         trust, left = facts.trust(shown), worker.owed
-        fraction = 1.0 if trust is None else trust[worker.index]
+        fraction = 1.0 if trust is None else float(trust[worker.index])  # a NumPy number would widen a float32
         if fraction > 0:  # f C(x) was merged, of f w_n B_n and what was owed
             x = wanted(worker)[1]
             left = fraction * (x - wire.decode(wire.encode(x), blank.dtype)) + (1 - fraction) * left[: x.size]
