@@ -8,7 +8,9 @@ sum loses on its way back falls, row by row, to the head whose row it is. So wha
 add up to what the heads moved, exactly, as long as the basis lasts (law L21-wire). Momentum is coded without feedback: it is
 replaced by its mean, not added. Replicas travel as they are.
 Where somebody looks at every head, a master or a guard, heads code what they say, and nothing is coded on its way back. A head
-that counted by a fraction f owes f (w_n B_n + e_n - what was said) + (1 - f) e_n. Source of error feedback: Seide et al. 2014; Karimireddy et al. 2019.
+that counted by a fraction f owes f (w_n B_n + e_n - what was said) + (1 - f) e_n.
+
+Source of error feedback: Seide et al. 2014; Karimireddy et al. 2019.
 """
 
 from collections.abc import Sequence
