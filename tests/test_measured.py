@@ -604,7 +604,16 @@ def test_tuning_comes_as_near_to_a_grid_by_hand_as_the_page_says():
         ratios[name] = of["score"] / best - 1
         tried = {tuple(point.values()) for point, _ in of["hand"]}
         assert len(tried) >= 6 and tuple(of["tuned"].values()) not in tried and not of["edges"]
-    text = (DOCS / "ladder.md").read_text(encoding="utf-8")
+    text = " ".join((DOCS / "ladder.md").read_text(encoding="utf-8").split())
+    muon = kept["full+muon"]
+    five = {float(lr): values for lr, values in muon["five_seeds"].items()}
+    scores = {muon["tuned"]["lr"]: muon["score"]} | {
+        point["lr"]: score for point, score in muon["hand"] if not point["weight_decay"]
+    }
+    assert all(len(values) == 5 and statistics.fmean(values) == scores[lr] for lr, values in five.items())
+    spread = max(statistics.stdev(values) / statistics.fmean(values) for values in five.values())
+    assert f"is {muon['score']:.4f} and varies by {100 * spread:.0f} % from seed to seed" in text
+    assert sorted(scores, key=scores.get)[:2] == sorted(five, key=scores.get)
     far = ratios.pop("diloco")
     assert (
         f"within {100 * max(ratios.values()):.1f} % of the best" in text
