@@ -32,7 +32,7 @@ def rows() -> list[Printed]:
     samples = Fraction(14, 10) * Fraction(EIGHT.P, PAPER.P)  # 1.4 times as many, on 32 devices in place of 8
     return [
         Printed("memory, full rank: 3 M", "67.5M", full_memory(EIGHT).paper),
-        Printed("memory, LTE: q M + 3 M_lte", "28.8M", lte_memory(PAPER, "server").paper, "misprint for 28.7M"),
+        Printed("memory, LTE: q M + 3 M_lte", "28.8M", lte_memory(PAPER, LTE["server"]).paper, "misprint for 28.7M"),
         Printed("a step, data parallel on 8, all to all", "1.26G", numbers(EIGHT, FULL["all-to-all"])),
         Printed("a step, data parallel on 32, all to all", "22.32G", numbers(PAPER, FULL["all-to-all"])),
         Printed("a step, LTE on 32, all-gather", "764M", numbers(PAPER, LTE["allgather"])),
@@ -42,7 +42,7 @@ def rows() -> list[Printed]:
 
 def unsaid() -> dict[str, Fraction]:
     """A step of what the figure does not compare, and the memory that it does not count."""
-    ring_of_8, low = numbers(EIGHT, FULL["ring"]), lte_memory(PAPER, "allreduce")
+    ring_of_8, low = numbers(EIGHT, FULL["ring"]), lte_memory(PAPER, LTE["allreduce"])
     return {
         "ring_of_8": ring_of_8,
         "ring_of_32": numbers(PAPER, FULL["ring"]),

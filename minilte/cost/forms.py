@@ -41,6 +41,8 @@ class Exchange(NamedTuple):
     sent: Callable[[Model], Fraction]
     busiest: Callable[[Model], Fraction]
     full: bool = False  # trains at full rank: meets at every step
+    served: bool = False  # a master alone needs W in full
+    by_all: bool = False  # every process merges, so every process needs the factors of all heads
 
 
 def counted(widths: Sequence[int], rank: int) -> tuple[int, int, int]:
@@ -111,18 +113,24 @@ def full_server(model: Model) -> int:
     return traffic.server(model.P, (model.P - 1) * dense(model), dense(model))
 
 
+def in_slices(words: str, numbers: Callable[[Model], int]) -> Exchange:
+    """A sum in head order of so many numbers a head: every process adds a slice, then all share."""
+    return Exchange(
+        words,
+        lambda m: traffic.sliced(heads(m), slices(numbers(m), m.P)),
+        lambda m: traffic.sliced_link(heads(m), slices(numbers(m), m.P)),
+    )
+
+
 LTE = {
     "allgather": Exchange(
         "LTE, all-gather of factors",
         lambda m: traffic.allgather(m.P, m.N * up(m)),
         lambda m: traffic.allgather(m.P, heads(m)[0] * up(m)),  # process 0 has the most heads
+        by_all=True,
     ),
-    "allreduce": Exchange(
-        "LTE, dense sum in head order",
-        lambda m: traffic.sliced(heads(m), slices(dense(m), m.P)),
-        lambda m: traffic.sliced_link(heads(m), slices(dense(m), m.P)),
-    ),
-    "server": Exchange("LTE, server", lte_server, lte_server),
+    "allreduce": in_slices("LTE, dense sum in head order", dense),
+    "server": Exchange("LTE, server", lte_server, lte_server, served=True),
 }
 FULL = {
     "ring": Exchange(
@@ -136,11 +144,7 @@ FULL = {
     ),
     "server": Exchange("full rank, server", full_server, full_server, True),
 }
-BASIS = Exchange(
-    "shared basis, sum of factors",
-    lambda m: traffic.sliced(heads(m), slices(summed(m), m.P)),
-    lambda m: traffic.sliced_link(heads(m), slices(summed(m), m.P)),
-)
+BASIS = in_slices("shared basis, sum of factors", summed)
 EXCHANGES = {f"lte-{key}": lte for key, lte in LTE.items()} | {f"full-{key}": full for key, full in FULL.items()}
 
 
@@ -169,7 +173,7 @@ def seconds(model: Model, exchange: Exchange, mbit: float) -> float:
 
 def possible(model: Model, exchange: Exchange) -> bool:
     """Can workers that hold q(W) train so? Only a process that holds W can add factors or changes to it."""
-    return exchange.full or exchange is LTE["server"] or model.q == 1
+    return exchange.full or exchange.served or model.q == 1
 
 
 def cheapest(model: Model) -> Exchange | None:

@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import NamedTuple
 
-from minilte.cost.forms import Model, heads
+from minilte.cost.forms import Exchange, Model, heads
 
 
 class Memory(NamedTuple):
@@ -31,15 +31,15 @@ def full_memory(model: Model) -> Memory:
     return Memory(Fraction(model.M), 0, 2 * model.M, model.M, 0, Fraction(0), 4 * model.replicas)
 
 
-def lte_memory(model: Model, topology: str, master: bool = False) -> Memory:
+def lte_memory(model: Model, exchange: Exchange, master: bool = False) -> Memory:
     """The worker of LTE with the most heads; of a server with a single head it is the master's, and a worker has none.
 
     A process that merges (all under all-gather, the master of a server) keeps the V_n of all heads, others their own.
     A server's workers hold q(W); its master holds W, and q(W) beside it where that differs.
     """
-    own = heads(model)[int(topology == "server" and not master and model.P > 1)]  # process 0 of a server is no worker
-    merges = master or topology == "allgather"
-    codes = model.M if topology == "server" and model.q < 1 else 0
+    own = heads(model)[int(exchange.served and not master and model.P > 1)]  # process 0 of a server is no worker
+    merges = master or exchange.by_all
+    codes = model.M if exchange.served and model.q < 1 else 0
     weights = (model.M if master or not codes else 0) + (model.q - model.scales) * codes
     lte, kept = own * model.M_lte, (model.N if merges else own) * model.M_lte
     return Memory(weights, lte, 2 * lte, lte, kept, model.scales * codes, (1 + 4 * own) * model.replicas)

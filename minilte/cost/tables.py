@@ -42,10 +42,10 @@ def memory(model: Model) -> list[dict]:
     kinds = {"full": ("full rank", full_memory(model))}
     for key, exchange in LTE.items():
         if forms.possible(model, exchange):
-            kinds[f"lte-{key}"] = (exchange.words, lte_memory(model, key))
+            kinds[f"lte-{key}"] = (exchange.words, lte_memory(model, exchange))
     if model.basis and forms.possible(model, forms.BASIS):
         kinds["basis-sum"] = (forms.BASIS.words, basis_memory(model))
-    kinds["lte-master"] = ("LTE, a server's master", lte_memory(model, "server", master=True))
+    kinds["lte-master"] = ("LTE, a server's master", lte_memory(model, LTE["server"], master=True))
     return [
         {"worker": key, "words": words}
         | {name: plain(numbers * model.size) for name, numbers in held._asdict().items()}

@@ -44,10 +44,10 @@ def run(config: Config) -> tuple[int, int]:
 def bytes_sent(config: Config, key: str) -> Fraction:
     """By formula: a run's merges, and under a server the copies broadcast before the first step."""
     of = model(config)
-    first = (of.P - 1) * down(of) * of.size if key == "server" else 0
+    first = (of.P - 1) * down(of) * of.size if LTE[key].served else 0
     return config.steps // config.merge_every * sent(of, LTE[key]) + first
 
 
 def bytes_held(config: Config, key: str) -> Fraction:
     """By formula: a worker's weights, adapters and moments, and what the paper leaves out."""
-    return sum(lte_memory(model(config), key)) * model(config).size
+    return sum(lte_memory(model(config), LTE[key])) * model(config).size

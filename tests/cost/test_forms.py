@@ -265,7 +265,7 @@ def test_memory_is_that_of_a_run_part_by_part(changes):
     session, model = a_run(changes)
     built, quant, topology = session.built, session.config.quant, session.config.topology.name
     held = account.memory(built.task, built.method, built.method.begin(), built.method.enter(0), topology == "server")
-    worker, size, R = lte_memory(model, topology), model.size, model.replicas
+    worker, size, R = lte_memory(model, LTE[topology]), model.size, model.replicas
     beside = 3 * 8 + size * BOOK[quant.name] if quant.coded else 0  # the layout of codes, and what they stand for
     assert held["weights"] == (worker.weights + worker.scales + R) * size + beside
     assert held["adapters"] == (worker.adapters + R) * size
@@ -328,7 +328,7 @@ def test_memory_parts_are_the_papers_and_what_it_leaves_out(model):
     assert full.paper == 3 * model.M and full.gradients == model.M and full.merged_factors == full.scales == 0
     one_head = model._replace(P=max(model.N, model.P))
     for key in LTE:
-        worker = lte_memory(one_head, key)
+        worker = lte_memory(one_head, LTE[key])
         codes = model.q - model.scales if key == "server" else 1
         own = 0 if key == "server" and model.N == 1 < one_head.P else 1  # the only head is the master's
         assert worker.paper == codes * model.M + 3 * own * model.M_lte
@@ -339,17 +339,17 @@ def test_memory_parts_are_the_papers_and_what_it_leaves_out(model):
 
 @given(models())
 def test_a_master_holds_the_full_weight_beside_a_code_and_all_factors(model):
-    master, worker = lte_memory(model, "server", master=True), lte_memory(model, "server")
+    master, worker = lte_memory(model, LTE["server"], master=True), lte_memory(model, LTE["server"])
     assert master.weights - worker.weights == (model.M if model.q < 1 else 0)
     assert master.merged_factors == model.N * model.M_lte
 
 
 def test_the_worker_of_a_server_has_the_heads_of_a_process_that_is_no_master():
     model = Model(M=1000, M_lte=80, replicas=0, N=9, P=8, T=1)  # process 0 holds two heads, every other one
-    assert lte_memory(model, "server").merged_factors == 80
-    assert lte_memory(model, "server", master=True).merged_factors == 9 * 80
-    assert lte_memory(model._replace(P=1), "server").adapters == 9 * 80
-    assert lte_memory(model, "allreduce").merged_factors == 160
+    assert lte_memory(model, LTE["server"]).merged_factors == 80
+    assert lte_memory(model, LTE["server"], master=True).merged_factors == 9 * 80
+    assert lte_memory(model._replace(P=1), LTE["server"]).adapters == 9 * 80
+    assert lte_memory(model, LTE["allreduce"]).merged_factors == 160
 
 
 # ---------------------------------------------------------------- what cannot be

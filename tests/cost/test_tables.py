@@ -93,11 +93,11 @@ def rows(lines, head):
 
 MEMORY = {
     "full rank": full_memory,
-    "LTE, all-gather of factors": lambda model: lte_memory(model, "allgather"),
-    "LTE, dense sum in head order": lambda model: lte_memory(model, "allreduce"),
-    "LTE, server": lambda model: lte_memory(model, "server"),
+    "LTE, all-gather of factors": lambda model: lte_memory(model, forms.LTE["allgather"]),
+    "LTE, dense sum in head order": lambda model: lte_memory(model, forms.LTE["allreduce"]),
+    "LTE, server": lambda model: lte_memory(model, forms.LTE["server"]),
     "shared basis, sum of factors": basis_memory,
-    "LTE, a server's master": lambda model: lte_memory(model, "server", master=True),
+    "LTE, a server's master": lambda model: lte_memory(model, forms.LTE["server"], master=True),
 }
 
 
