@@ -20,12 +20,13 @@ import numpy as np
 
 from minilte.comm.blocks import rows_of_heads
 from minilte.comm.buffers import as_bytes, filled
-from minilte.comm.sums import in_order
+from minilte.comm.sums import in_order, of_trees
 from minilte.core import tree
+from minilte.core.head import of_head
 from minilte.core.method import Method
 from minilte.core.types import Array, Tree
 from minilte.methods.facts import known
-from minilte.quant.wire import FULL, Wire, rows_of, template
+from minilte.quant.wire import FULL, Wire, empty, rows_of
 
 THIN = ("factors", "momentum")  # the kinds that are coded
 
@@ -35,15 +36,10 @@ class Owing(NamedTuple):
 
     head: Tree
     owed: Array  # e_n, factors as a vector
+    said: dict | None = None  # what it says at the next merge, coded once; None between rounds
     back: Array | None = None  # what its rows of the sum lost on their way to all; None between rounds
 
-    @property
-    def index(self) -> int:
-        return self.head.index
-
-    @property
-    def loss(self) -> float:
-        return self.head.loss
+    index, loss = of_head("index"), of_head("loss")
 
 
 def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
@@ -60,31 +56,36 @@ def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
         x = flat(factors, blank.dtype)
         return np.pad(x, (0, -x.size % wire.block))
 
-    def wanted(worker: Owing) -> tuple[dict, Array]:
-        """What a head would say, and its factors with what it owes."""
-        said = method.tell(worker.head)
+    def wanted(worker: Owing, said: dict) -> Array:
+        """The factors that a head would say, with what it owes."""
         x = vector(said["factors"])
-        return said, x + worker.owed[: x.size]
+        return x + worker.owed[: x.size]
+
+    def local(shown, worker, start, stop):
+        done = worker._replace(head=method.local(shown, worker.head, start, stop))
+        return done._replace(said=tell(done))
 
     def tell(worker):
-        said, x = wanted(worker)
-        rows = {kind: rows_of(way(kind), flat(numbers, blank.dtype)) for kind, numbers in said.items()}
-        return rows | {"factors": wire.encode(x)}
+        if worker.said is not None:
+            return worker.said
+        said = method.tell(worker.head)
+        rest = {kind: rows_of(way(kind), flat(of, blank.dtype)) for kind, of in said.items() if kind != "factors"}
+        return rest | {"factors": wire.encode(wanted(worker, said))}
 
     def like(n, shown, step):
         said = method.like(n, shown, step)
-        return {kind: template(way(kind), tree.blank(flat(numbers, blank.dtype))) for kind, numbers in said.items()}
+        return {kind: empty(way(kind), tree.size(numbers), blank.dtype) for kind, numbers in said.items()}
 
     def answer(said: Sequence[dict], workers, whole):
         total = {kind: in_order([way(kind).decode(rows[kind], blank.dtype) for rows in said]) for kind in whole}
         rows = {kind: way(kind).encode(numbers) for kind, numbers in total.items()}
         lost = total["factors"] - wire.decode(rows["factors"], blank.dtype)
-        ends = np.cumsum([wire.block * len(own_rows(whole["factors"], worker)) for worker in workers])
+        ends = np.cumsum([wire.block * len(own_rows(len(whole["factors"]), worker)) for worker in workers])
         return rows, [worker._replace(back=part) for worker, part in zip(workers, np.split(lost, ends[:-1]))]
 
-    def own_rows(rows: Array, worker: Owing) -> range:
-        """Those of all rows of the factors whose loss falls to a head."""
-        return rows_of_heads(len(rows), heads, range(worker.index, worker.index + 1))
+    def own_rows(rows: int, worker: Owing) -> range:
+        """Those of so many rows of the factors whose loss falls to a head."""
+        return rows_of_heads(rows, heads, range(worker.index, worker.index + 1))
 
     def decoded(rows: dict, said: dict) -> dict:
         """What a head says, or the sum, as numbers again; `said` is a template."""
@@ -93,7 +94,7 @@ def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
     def merge(main, said, step, each):
         if not summed:
             said = [decoded(rows, method.like(n, main, step)) for n, rows in enumerate(said)]
-            total = tree.map(lambda *leaves: in_order(leaves), *said) if method.adds else said
+            total = of_trees(said) if method.adds else said
         else:
             total = decoded(said, method.like(0, main, step))
         return method.merge(main, total, step, each)
@@ -102,10 +103,10 @@ def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
         trust, left = facts.trust(shown), worker.owed
         fraction = 1.0 if trust is None else float(trust[worker.index])  # a NumPy number would widen a float32
         if fraction > 0:  # f C(x) was merged, of f w_n B_n and what was owed
-            x = wanted(worker)[1]
-            left = fraction * (x - wire.decode(wire.encode(x), blank.dtype)) + (1 - fraction) * left[: x.size]
+            x, said = wanted(worker, method.tell(worker.head)), wire.decode(tell(worker)["factors"], blank.dtype)
+            left = fraction * (x - said) + (1 - fraction) * left[: x.size]
         if worker.back is not None:
-            mine = own_rows(like(0, shown, step)["factors"], worker)
+            mine = own_rows(left.size // wire.block, worker)
             left[wire.block * mine.start : wire.block * mine.stop] += worker.back
         owed = vector(carried(shaped(left, method.like(worker.index, shown, step)["factors"]), step))
         return Owing(method.hear(shown, worker.head, step), np.pad(owed, (0, blank.size - owed.size)))
@@ -115,7 +116,7 @@ def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
 
     return method._replace(
         enter=lambda n: Owing(method.enter(n), blank),
-        local=lambda shown, worker, start, stop: worker._replace(head=method.local(shown, worker.head, start, stop)),
+        local=local,
         tell=tell,
         like=like,
         merge=merge,

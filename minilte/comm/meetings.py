@@ -15,7 +15,6 @@ import numpy as np
 
 from minilte.comm import sums
 from minilte.comm.communicator import Communicator
-from minilte.comm.sums import in_order
 from minilte.core import tree
 from minilte.core.errors import MinilteError
 from minilte.core.method import Meeting, Method
@@ -66,7 +65,7 @@ def merge_by_master(comm: Communicator, method: Method, main: Tree, shown: Tree,
     if heard is not None:
         everyone, losses = heard
         if method.adds:
-            everyone = tree.map(lambda *leaves: in_order(leaves), *everyone)
+            everyone = sums.of_trees(everyone)
         main = method.merge(main, everyone, step, comm.each)
         buffer = method.show(main, step)
     losses = comm.spread(buffer, losses, method.lasting)
@@ -81,6 +80,6 @@ def one_by_one(method: Method) -> Method:
     """The method whose merge gets what every head says, where somebody has to look at each; the same bits."""
 
     def merge(main, said, step, each):
-        return method.merge(main, tree.map(lambda *leaves: in_order(leaves), *said), step, each)
+        return method.merge(main, sums.of_trees(said), step, each)
 
     return method._replace(adds=False, merge=merge)

@@ -71,6 +71,11 @@ def of_rows(
     return {kind: np.concatenate([part[kind] for part in everywhere]) for kind in like}, losses
 
 
+def of_trees(trees: Sequence[Tree]) -> Tree:
+    """The sum of trees that are all here, from the first to the last."""
+    return tree.map(lambda *leaves: in_order(leaves), *trees)
+
+
 def in_order(stack: Sequence[Array]) -> Array:
     """stack[0] + stack[1] + …, added from the first to the last.    (N,k)->(k,)"""
     total = stack[0].copy()

@@ -6,6 +6,11 @@ from minilte.core import networks, optim, tree
 from minilte.core.types import Adapted, Adapters, Linear, Task, Tree, Weights
 
 
+def of_head(name: str) -> property:
+    """A field of the head that something holds: what it stands for, a head of its own in the loop."""
+    return property(lambda self: getattr(self.head, name))
+
+
 def replica_of(weights: Weights, adapted) -> Weights:
     """What a head trains beside its adapters: all of `weights` but the matrices that have an adapter."""
     return {name: Linear(None, layer.c) if name in adapted else layer for name, layer in weights.items()}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from minilte.core import tree
-from minilte.core.head import overlay
+from minilte.core.head import of_head, overlay
 from minilte.core.layers import change
 from minilte.core.lora import Plan, product
 from minilte.core.method import Method
@@ -18,13 +18,7 @@ class Summed(NamedTuple):
     head: Head
     then: Adapters | None
 
-    @property
-    def index(self) -> int:
-        return self.head.index
-
-    @property
-    def loss(self) -> float:
-        return self.head.loss
+    index, loss = of_head("index"), of_head("loss")
 
 
 def summed(method: Method, task: Task, plan: Plan, w: Sequence[float]) -> Method:

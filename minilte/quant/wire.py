@@ -18,7 +18,7 @@ import numpy as np
 from minilte.core import tree
 from minilte.core.errors import Diverged
 from minilte.core.types import Array, Tree
-from minilte.quant import codes
+from minilte.quant import packed
 from minilte.quant.codes import LEVELS, Quantizer
 from minilte.settings.part import part
 
@@ -71,30 +71,26 @@ def joined(rows: Array, dtype: np.dtype) -> Array:
 
 def by_code(code: str, block: int = BLOCK) -> Wire:
     """Blocks of codes, each behind its absmax. Raises Diverged where a number is not finite."""
-    kind, levels = Quantizer(code, "block", block), LEVELS[code]
-    per_byte = 2 if len(levels) <= 16 else 1
+    kind = Quantizer(code, "row")  # a block is a row of a packed matrix
 
     def encode(x):
         if not x.size:
             return np.empty((0, width(x.dtype)), np.uint8)
         try:
-            found, largest = codes.encode(x.reshape(1, -1), kind)
+            made = packed.pack(x.reshape(-1, block), kind)
         except Diverged:
             raise Diverged("wire: a factor is no longer finite; lower --lr, or set --clip") from None
-        found = found.reshape(-1, block)
-        if per_byte == 2:  # the first of two in the low half
-            found = found[:, ::2] | found[:, 1::2] << 4
-        return np.concatenate([apart(largest), found], axis=1)
+        return np.concatenate([apart(made.absmax), made.codes.reshape(len(made.absmax), -1)], axis=1)
 
     def decode(rows, dtype):
-        size = np.dtype(dtype).itemsize
-        largest, found = joined(rows[:, :size], dtype), rows[:, size:]
-        if per_byte == 2:
-            found = np.stack([found & 15, found >> 4], axis=2).reshape(-1, block)
-        return (levels.astype(dtype)[found] * largest[:, None]).reshape(-1)
+        if not len(rows):
+            return np.empty(0, dtype)
+        scales, codes = np.split(rows, [np.dtype(dtype).itemsize], axis=1)
+        made = packed.empty(kind, (len(rows), block), dtype)
+        return packed.unpacked(made._replace(codes=codes.reshape(-1), absmax=joined(scales, dtype))).reshape(-1)
 
     def width(dtype):
-        return np.dtype(dtype).itemsize + block // per_byte
+        return np.dtype(dtype).itemsize + packed.empty(kind, (1, block), dtype).codes.size
 
     return Wire(block, width, encode, decode)
 
@@ -114,10 +110,9 @@ def rows_of(wire: Wire, x: Array) -> Array:
     return wire.encode(np.pad(flat, (0, -flat.size % wire.block)))
 
 
-def blank(wire: Wire, like: Array) -> Array:
-    """A template of such rows, without memory."""
-    shape = -(-like.size // wire.block), wire.width(like.dtype)
-    return np.broadcast_to(np.zeros((), np.uint8), shape)
+def empty(wire: Wire, size: int, dtype: np.dtype) -> Array:
+    """A template of the rows of so many numbers, without memory."""
+    return np.broadcast_to(np.zeros((), np.uint8), (-(-size // wire.block), wire.width(dtype)))
 
 
 def numbers_of(wire: Wire, rows: Array, like: Array) -> Array:
@@ -137,7 +132,7 @@ def decoded(wire: Wire, rows: Tree, like: Tree) -> Tree:
 
 def template(wire: Wire, like: Tree) -> Tree:
     """The shapes and dtypes of what travels for numbers like these, without memory."""
-    return tree.map(lambda leaf: blank(wire, leaf), like)
+    return tree.map(lambda leaf: empty(wire, leaf.size, leaf.dtype), like)
 
 
 @part("wire", "full", gives={"any number"})

@@ -94,11 +94,8 @@ def growth(entry: Named, name: str) -> Html:
     """The singular values of a layer's change."""
     m, n = entry.run.built.task.weights[name].W.shape
     bound, full, known = bounds_of(entry.run).get(name), min(m, n), spectra(entry.run, name)
-    law = (
-        ""
-        if bound is None
-        else f"; {law_of(entry.run)} allows " + (f"rank {bound}" if bound < full else f"the full rank, {full}")
-    )
+    most = f"the full rank, {full}" if bound is None or bound >= full else f"rank {bound}"
+    law = "" if bound is None else f"; {law_of(entry.run)} allows {most}"
     svg = figures.growth(f"{entry.key}-{name}", known, None if bound is None or bound > full else bound)
     label, sigma = known[-1]
     words = f"{len(sigma)} singular values of the change of {name} at {label}, from {sigma[0]:.3g} to {sigma[-1]:.3g}"
