@@ -8,7 +8,8 @@ sum loses on its way back falls, row by row, to the head whose row it is. So wha
 add up to what the heads moved, exactly, as long as the basis lasts (law L21-wire). Momentum is coded without feedback: it is
 replaced by its mean, not added. Replicas travel as they are.
 Where somebody looks at every head, a master or a guard, heads code what they say, and nothing is coded on its way back. A head
-that counted by a fraction f owes f (w_n B_n + e_n - what was said) + (1 - f) e_n.
+that counted by a fraction f owes f (w_n B_n + e_n - what was said) + (1 - f) e_n; one of which nothing counted begins anew, with
+e_n = 0, so that others know all of a head that is late.
 
 Source of error feedback: Seide et al. 2014; Karimireddy et al. 2019.
 """
@@ -100,16 +101,18 @@ def fed_back(method: Method, wire: Wire, heads: int, master: bool) -> Method:
         return method.merge(main, total, step, each)
 
     def hear(shown, worker, step):
-        trust, left = facts.trust(shown), worker.owed
+        trust, after = facts.trust(shown), method.hear(shown, worker.head, step)
         fraction = 1.0 if trust is None else float(trust[worker.index])  # a NumPy number would widen a float32
-        if fraction > 0:  # f C(x) was merged, of f w_n B_n and what was owed
-            x, said = wanted(worker, method.tell(worker.head)), wire.decode(tell(worker)["factors"], blank.dtype)
-            left = fraction * (x - said) + (1 - fraction) * left[: x.size]
+        if fraction == 0:
+            return Owing(after, blank)
+        # f C(x) was merged, of f w_n B_n and what was owed
+        x, said = wanted(worker, method.tell(worker.head)), wire.decode(tell(worker)["factors"], blank.dtype)
+        left = fraction * (x - said) + (1 - fraction) * worker.owed[: x.size]
         if worker.back is not None:
             mine = own_rows(left.size // wire.block, worker)
             left[wire.block * mine.start : wire.block * mine.stop] += worker.back
         owed = vector(carried(shaped(left, method.like(worker.index, shown, step)["factors"]), step))
-        return Owing(method.hear(shown, worker.head, step), np.pad(owed, (0, blank.size - owed.size)))
+        return Owing(after, np.pad(owed, (0, blank.size - owed.size)))
 
     def held(main, worker, all_heads):
         return facts.held(main, worker.head, all_heads) | {"merged_factors": worker.owed}

@@ -111,6 +111,29 @@ def test_a_checkpoint_has_the_late_heads_as_they_will_be(kind):
     assert_same({name: replica.c for name, replica in known.replica.items()}, {n: biases[n] for n in known.replica})
 
 
+BASED = {
+    "whole": dict(wire="full"),
+    "thin": dict(wire="bfloat16"),
+    "at home": dict(send_momentum=False, wire="bfloat16"),
+}
+
+
+@pytest.mark.parametrize("kind", BASED)
+def test_a_checkpoint_has_late_heads_of_the_shared_basis_as_they_will_be(kind):
+    """Also what they have still to send of their factors."""
+    settings = dict(method="shared-basis", basis_rank=2, keep_basis=3) | BASED[kind]
+    (session, seen), (_, present), (_, late) = a_stall(**settings)
+    for record, *_ in seen[1:]:
+        absent = AWAY < record.step <= BACK + 2
+        assert (record.trust or {}).get(str(LATE)) == (0.0 if absent else None)
+    (_, state, _), (_, theirs, _), (_, others, _) = (
+        next(one for one in run if one[0].step == BACK - session.config.merge_every) for run in (seen, late, present)
+    )
+    assert_same(job.left_out(session, state, LATE)[0], theirs.heads[0])
+    if kind != "whole":
+        assert others.heads[0].owed.any() and not theirs.heads[0].owed.any()
+
+
 def test_a_process_that_never_comes_back_does_not_keep_the_others_from_the_end():
     (_, seen), *_ = a_stall(resume=False)
     assert seen[-1][0].step == RUN["steps"] and seen[-1][0].trust == {str(LATE): 0.0}
