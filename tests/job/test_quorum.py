@@ -129,7 +129,10 @@ def test_a_checkpoint_has_late_heads_of_the_shared_basis_as_they_will_be(kind):
     (_, state, _), (_, theirs, _), (_, others, _) = (
         next(one for one in run if one[0].step == BACK - session.config.merge_every) for run in (seen, late, present)
     )
-    assert_same(job.left_out(session, state, LATE)[0], theirs.heads[0])
+    known, own = (dict(tree.named(head)) for head in (job.left_out(session, state, LATE)[0], theirs.heads[0]))
+    assert known.keys() == own.keys()
+    for path in known:  # but for its last loss, and the newest biases, of which it will hear first
+        assert np.array_equal(known[path], own[path]) or path.endswith("loss") or "replica" in path, path
     if kind != "whole":
         assert others.heads[0].owed.any() and not theirs.heads[0].owed.any()
 
