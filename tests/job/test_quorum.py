@@ -121,7 +121,7 @@ BASED = {
 @pytest.mark.parametrize("kind", BASED)
 def test_a_checkpoint_has_late_heads_of_the_shared_basis_as_they_will_be(kind):
     """Also what they have still to send of their factors."""
-    settings = dict(method="shared-basis", basis_rank=2, keep_basis=3) | BASED[kind]
+    settings = dict(method="shared-basis", basis_rank=2, keep_basis=100) | BASED[kind]
     (session, seen), (_, present), (_, late) = a_stall(**settings)
     for record, *_ in seen[1:]:
         absent = AWAY < record.step <= BACK + 2
