@@ -60,8 +60,11 @@ def begun(job: Callable[[], Any]) -> tuple:
 
 def work(job: Callable[[], Any], pipe) -> None:
     """What a child does: the job, under no handler of its parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it comes to all; the parent ends its children
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a terminal, or a scheduler, sends them to all; the parent ends its children
+        signal.signal(number, signal.SIG_IGN)
     warnings.filterwarnings("ignore", category=RuntimeWarning)  # a run that overflows says so in its outcome
     try:
         said = (True, job())

@@ -124,15 +124,17 @@ def test_a_disk_that_fills_ends_with_74_and_loses_nothing(capsys, tmp_path, monk
     assert shown.main(["full", *SMALL, "--out", "mine", "--json"]) == 0
 
 
+@pytest.mark.parametrize("to_all", [False, True], ids=["to-it-alone", "to-all-its-processes"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_with_a_line_and_the_same_command_goes_on(tmp_path, number):
+def test_a_signal_stops_it_with_a_line_and_the_same_command_goes_on(tmp_path, number, to_all):
     long = ["3000" if before == "--steps" else word for before, word in zip(["", *SMALL], SMALL)]
     argv = [sys.executable, "-m", "minilte.compare", "full", *long, "--out", "mine"]
-    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
+    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening,
+                               start_new_session=True)  # fmt: skip
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("mine/runs/*.json"))) < 1 and time.monotonic() < deadline:
         time.sleep(0.02)
-    running.send_signal(number)
+    os.killpg(running.pid, number) if to_all else running.send_signal(number)
     out, err = running.communicate(timeout=60)
     if running.returncode:  # else it was done before the signal came
         assert running.returncode == 128 + number and err == ""
